@@ -1,0 +1,45 @@
+# `make demo` and `make test` work from a clean clone: they make their own environment in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RESULTS ?= results
+WORKERS ?=
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: demo test test-all lint bench clean
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/ready
+	$(BIN)/anchorbench fetch
+	$(BIN)/anchorbench train --method baseline --method multires --method frl --with-references --results $(RESULTS)
+	$(BIN)/anchorbench train --dataset sevir --method baseline --method multires --results $(RESULTS)
+	$(BIN)/anchorbench report --results $(RESULTS)
+
+test: $(VENV)/ready
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+
+test-all: $(VENV)/ready
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m 'slow or not slow'
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The peers live in an environment of their own: some pin what we do not.
+bench: $(VENV)/ready .venv-bench/ready
+	for f in benchmarks/bench_*.py; do $(ONE_THREAD) .venv-bench/bin/python $$f; done
+
+.venv-bench/ready: benchmarks/requirements.txt constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

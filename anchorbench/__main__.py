@@ -1,0 +1,6 @@
+"""`python -m anchorbench`."""
+
+from anchorbench.cli import main
+
+if __name__ == "__main__":
+    main()

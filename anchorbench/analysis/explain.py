@@ -1,0 +1,77 @@
+"""The verdict in one plain sentence."""
+
+from __future__ import annotations
+
+from anchorbench.analysis.verdict import Verdict
+
+SECOND = {
+    "adds": "what it writes in the finer band is better than nothing",
+    "empty": "it adds nothing in the finer band",
+    "harms": "what it writes in the finer band is worse than nothing",
+}
+
+
+def explain(verdict: Verdict, *, name: str) -> str:
+    """One sentence for both words, from the verdict's numbers; name: who is judged.
+
+    "on grids 4x finer than it was trained on, frl's error in the band it knows stays within 3 % (anchored; a model
+    trained there gets 41 % lower), and what it writes in the finer band is worse than nothing"
+    """
+    rungs = [r for r in verdict.used if r > verdict.train_rung]
+    shown = rungs or sorted(verdict.change)
+    place = f"on grids {_times(shown[-1], verdict)} finer than it was trained on, " if shown else ""
+    first = f"{place}{name}'s error in the band it knows {_change(verdict, rungs)}"
+    aside = "; ".join([_word(verdict), *_native(verdict, rungs), *_doubt(verdict)])
+    second = SECOND.get(verdict.second_word or "")
+    return f"{first} ({aside})" + (f", and {second}" if second else "")
+
+
+def _change(verdict: Verdict, rungs: list[int]) -> str:
+    if verdict.word is None:
+        return "is zero to rounding"
+    if not rungs or verdict.train_rung not in verdict.used:
+        return "cannot be followed"
+    last = verdict.change[rungs[-1]]
+    if verdict.word == "undecided":
+        return f"changes by {last:+.0%}".replace("%", " %") + ", which this data cannot call a trend or a standstill"
+    if verdict.word in ("anchored", "no_headroom"):
+        return f"stays within {_percent(max(abs(verdict.change[r]) for r in rungs))}"
+    return f"{'falls' if last < 0 else 'grows'} by {_percent(abs(last))}"
+
+
+def _word(verdict: Verdict) -> str:
+    return {None: "no verdict", "no_headroom": "no headroom: a model trained there does no better"}.get(
+        verdict.word, verdict.word or ""
+    )
+
+
+def _native(verdict: Verdict, rungs: list[int]) -> list[str]:
+    there = [r for r in rungs if r in verdict.native_change]
+    if not there or verdict.word in (None, "no_headroom"):
+        return []
+    change = verdict.native_change[there[-1]]
+    where = "there" if there[-1] == rungs[-1] else f"at {_times(there[-1], verdict)}"
+    if round(abs(change) * 100) == 0:
+        return [f"a model trained {where} gets the same"]
+    return [f"a model trained {where} gets {_percent(abs(change))} {'lower' if change < 0 else 'higher'}"]
+
+
+def _doubt(verdict: Verdict) -> list[str]:
+    said = []
+    if verdict.word == "anchored" and verdict.headroom.word == "not shown":
+        said.append("headroom not shown")
+    if verdict.word == "undecided" and verdict.smallest_slope is not None:
+        said.append(f"the smallest slope it could have told is {verdict.smallest_slope:.2f}")
+    elif verdict.word == "undecided" and verdict.notes:
+        said.append(verdict.notes[0])
+    if verdict.slope is not None and verdict.slope.given_seeds:
+        said.append("given these seeds")
+    return said
+
+
+def _times(rung: int, verdict: Verdict) -> str:
+    return f"{rung / verdict.train_rung:.3g}x"
+
+
+def _percent(x: float) -> str:
+    return "1 %" if 0 < x < 0.005 else f"{x * 100:.0f} %"

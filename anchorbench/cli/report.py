@@ -1,0 +1,31 @@
+"""`anchorbench report`: figures, tables and pages from the runs of a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anchorbench.cli.show import RESULTS, Json, Results, print_json, say, stdout
+
+
+def report(
+    plot: Annotated[list[str] | None, typer.Option(help="Plot; may be given several times [default: all].")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    delta: Annotated[float, typer.Option(min=0.001, help="Slopes within ±delta are anchored.")] = 0.1,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report [default: RESULTS/report].")] = None,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Draw error against resolution, say the verdicts, and write one HTML page and one Markdown."""
+    from anchorbench.report import make_report
+
+    made = make_report(results, out=out or results / "report", plots=plot, dataset=dataset, delta=delta)
+    if as_json:
+        print_json(made.json)
+    else:
+        for renderable in made.terminal():
+            stdout().print(renderable)
+    for path in made.paths:
+        say(f"wrote {path}")

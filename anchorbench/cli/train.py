@@ -1,0 +1,83 @@
+"""`anchorbench train`: train models, and draw their error on every rung."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anchorbench.cli.show import RESULTS, Cache, Json, Results, Set, bars, cache_folder, print_json, say
+
+
+def train(
+    method: Annotated[list[str] | None, typer.Option(help="Method; may be given several times.")] = None,
+    dataset: Annotated[str, typer.Option(help="Dataset of the catalogue.")] = "turbulence2d",
+    model: Annotated[str | None, typer.Option(help="fno, unet, an installed model, or path/to/file.py:Name.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task [default: the dataset's first].")] = None,
+    size: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
+    source: Annotated[str, typer.Option(help="auto, sample or generated.")] = "auto",
+    train_rung: Annotated[int | None, typer.Option(help="Finest rung of zero-shot training [default: the catalogue's].")] = None,
+    seeds: Annotated[str, typer.Option(help="How many (3: 0, 1, 2), or which (0,4,7).")] = "3",
+    with_references: Annotated[
+        bool, typer.Option(help="Add baseline, and native: the baseline trained at finer rungs.")
+    ] = False,
+    settings: Set = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at once [default: the free cores; 1 on a GPU].")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads a run [default: free cores / workers].")] = None,
+    force: Annotated[bool, typer.Option(help="Run again what is finished.")] = False,
+    offline: Annotated[bool, typer.Option(envvar="ANCHORBENCH_OFFLINE", help="Touch no network.")] = False,
+    results: Results = RESULTS,
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Train and evaluate one run a seed, with the references that need no training.
+
+    Missing data is fetched, a finished run is not run again, and a stopped one goes on where it was.
+    """
+    from anchorbench.config import parse_settings
+    from anchorbench.runs import Asked, train_all
+
+    tree = parse_settings(settings or [])
+    asked = Asked(
+        dataset=dataset,
+        size=size,
+        source=source,
+        methods=tuple(method or ["baseline"]),
+        model=model,
+        task=task,
+        train_rung=train_rung,
+        seeds=parse_seeds(seeds),
+        with_references=with_references,
+        data=tree.pop("data", {}),
+        settings=tree,
+    )
+    with bars() as tell:
+        done = train_all(
+            asked,
+            results=results,
+            cache=cache_folder(cache),
+            device=device,
+            workers=workers,
+            threads=threads,
+            force=force,
+            offline=offline,
+            say=say,
+            tell=tell,
+        )
+    say(f"{len(done)} runs in {results}; see them:  anchorbench report --results {results}")
+    if as_json:
+        print_json({"schema": 1, "results": str(results), "runs": done})
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`3` is 0, 1, 2; `0,4,7` are those.  Raises ConfigError for anything else."""
+    from anchorbench.errors import ConfigError
+
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0 or (len(numbers) == 1 and numbers[0] < 1):
+        raise ConfigError(f"--seeds is a count such as 3, or a list such as 0,4,7; not '{text}'")
+    return tuple(range(numbers[0])) if len(numbers) == 1 else tuple(dict.fromkeys(numbers))

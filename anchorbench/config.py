@@ -1,0 +1,197 @@
+"""What defines a ladder and a run: frozen models that are loaded, overridden, hashed and saved.
+
+A hash covers what changes numbers and nothing else: never a device, a path or a worker count.  Names of methods and
+models are strings here; their options are validated in their own rooms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from anchorbench.errors import ConfigError, unknown
+
+M = TypeVar("M", bound=BaseModel)
+
+Size = Literal["tiny", "small", "full"]
+SIZES: tuple[Size, ...] = ("tiny", "small", "full")
+
+#: Raised when the same spec would give other numbers.
+PROTOCOL = 1
+#: Raised when a ladder's file layout or restriction changes.
+LADDER_FORMAT = 1
+
+
+class Frozen(BaseModel):
+    """Immutable, and no field that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON of all fields."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+class Variable(Frozen):
+    """One physical quantity of a ladder."""
+
+    name: str
+    units: str
+    long_name: str = ""
+
+
+class LadderSpec(Frozen):
+    """What defines a ladder: two ladders with one digest hold the same numbers."""
+
+    dataset: str
+    source: str
+    size: str
+    restriction: str
+    rungs: tuple[int, ...] = Field(min_length=1)
+    grid: dict[str, Any] = Field(description="the finest grid, as Grid.to_dict")
+    variables: tuple[Variable, ...] = Field(min_length=1)
+    time_step: float
+    time_unit: str
+    origin: dict[str, Any] = Field(description="generator parameters, or the digest and crop of the source")
+    format: int = LADDER_FORMAT
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> Self:
+        if list(self.rungs) != sorted(set(self.rungs)):
+            raise ValueError(f"rungs rise and differ: {self.rungs}")
+        return self
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}/{self.source}/{self.size}-{self.digest[:8]}"
+
+
+class TrainOptions(Frozen):
+    """How a model is trained; every field changes the weights, so all are in the run's hash."""
+
+    steps: int = Field(1500, ge=1, description="optimiser steps")
+    batch: int = Field(32, ge=1, description="samples a step")
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="after a linear warm-up")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    validate_every: int = Field(250, ge=1, description="steps between two looks at the validation split")
+    increment: bool = Field(True, description="the model adds to the last frame instead of replacing it")
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = Field(False, description="torch.compile the model")
+    warm_start: str | None = Field(None, description="folder name of a finished run whose weights to begin with")
+
+
+class RunSpec(Frozen):
+    """What defines a run."""
+
+    kind: Literal["method", "native", "reference"] = "method"
+    ladder: str = Field(description="digest of the LadderSpec")
+    dataset: str
+    source: str
+    size: str
+    task: str
+    lead: int = Field(1, ge=1, description="time steps between the last input frame and the target")
+    frames_in: int = Field(1, ge=1)
+    model: str
+    model_options: dict[str, Any] = Field(default_factory=dict)
+    model_digest: str | None = Field(None, description="of the file of a user's own model")
+    method: str
+    method_options: dict[str, Any] = Field(default_factory=dict)
+    train: TrainOptions | None = Field(default_factory=TrainOptions, description="null for a reference")
+    train_rung: int = Field(description="the finest rung of zero-shot training")
+    band_rung: int = Field(description="the rung whose band is scored: the train rung, but for `native`")
+    seed: int = Field(0, ge=0)
+    protocol: int = PROTOCOL
+
+    @property
+    def folder(self) -> str:
+        method = f"native{self.train_rung:03d}" if self.kind == "native" else self.method
+        model = Path(self.model.partition(":")[0]).stem if ":" in self.model else self.model
+        return f"{self.dataset}-{method}-{model}-s{self.seed}-{self.digest[:8]}"
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of the canonical JSON of plain values."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def validated(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
+    """`model(**values)`; a mistake becomes one ConfigError that names the option and the nearest that exists."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"{where}: {unknown('option', name, model.model_fields)}") from None
+        raise ConfigError(f"{where}: {name or 'value'}: {first['msg']}, not {first['input']!r}") from None
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """`["train.steps=100", "model.width=8"]` -> `{"train": {"steps": 100}, "model": {"width": 8}}`, values as YAML.
+
+    A comma list becomes a list: `data.rungs=16,32,64`.
+    """
+    tree: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        path = key.strip().split(".")
+        if not equals or not all(path):
+            raise ConfigError(f"--set takes name=value, not '{setting}'", do="for example --set train.steps=500")
+        try:
+            value = yaml.safe_load(f"[{text}]" if "," in text and not text.lstrip().startswith(("[", "{")) else text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {key}: '{text}' is no YAML value") from None
+        node = tree
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {key}: '{part}' already has a value")
+        node[path[-1]] = value
+    return tree
+
+
+def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Trees laid over one another, the last on top."""
+    out: dict[str, Any] = {}
+    for tree in trees:
+        for key, value in tree.items():
+            below = out.get(key)
+            out[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+class Preset(Frozen):
+    """What a size means for one dataset: the model, its options, and how each method trains."""
+
+    model: str
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+    native: dict[str, Any] = Field(default_factory=dict, description="rungs: [...], and train options of its own")
+
+
+def load_preset(size: str, dataset: str) -> Preset:
+    """The preset of a size for a dataset, from presets/<size>.yaml, whose `default` lies under the dataset's own.
+
+    Raises ConfigError for a size that there is not.
+    """
+    if size not in SIZES:
+        raise ConfigError(unknown("size", size, SIZES))
+    tree = yaml.safe_load((files("anchorbench.presets") / f"{size}.yaml").read_text())
+    return validated(Preset, merged(tree["default"], tree.get(dataset, {})), where=f"presets/{size}.yaml {dataset}")
+
+
+def save_yaml(model: BaseModel, path: Path) -> None:
+    path.write_text(yaml.safe_dump(model.model_dump(mode="json"), sort_keys=False))

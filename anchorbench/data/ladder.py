@@ -1,0 +1,378 @@
+"""A ladder on disk: the same fields on several rungs, restricted from one truth.
+
+    <cache>/<dataset>/<source>/<size>-<hash8>/{train,validation,test}.nc + ladder.json
+
+One NetCDF-4 file a split, one group a rung, variables (sample, time, *grid), CF attributes; `ladder.json` is written
+last, so a folder without it is no ladder.  Training reads an array cache made once from it (`arrays.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import netCDF4
+import numpy as np
+import torch
+from filelock import FileLock
+
+from anchorbench.config import LadderSpec
+from anchorbench.data.arrays import cached_array, read_variable
+from anchorbench.data.sources import SplitFields
+from anchorbench.errors import LadderError
+from anchorbench.fields import Grid, restrict, restrict_weights
+from anchorbench.fields.grid import rung_name
+from anchorbench.fields.resample import Restriction
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+COMPLETE = "ladder.json"
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """An opened ladder.  `array` and `valid_area` are memory maps; nothing is read before it is asked for."""
+
+    spec: LadderSpec
+    folder: Path
+    about: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        return self.spec.rungs
+
+    @property
+    def restriction(self) -> Restriction:
+        return cast(Restriction, self.spec.restriction)
+
+    @property
+    def masked(self) -> bool:
+        """True where some area is missing, so that every score is weighted."""
+        return bool(self.about["masked"])
+
+    @property
+    def floor(self) -> dict[int, float]:
+        """Error of the truth itself over one lead, by band rung, in the variable's unit; empty where unknown."""
+        return {int(rung): float(e) for rung, e in self.about.get("floor", {}).items()}
+
+    @cached_property
+    def finest(self) -> Grid:
+        return Grid.from_dict(self.spec.grid)
+
+    def grid(self, rung: int) -> Grid:
+        """The grid of a rung.  Raises LadderError where the ladder lacks it."""
+        self.require(rung)
+        return self.finest.with_rung(rung)
+
+    def require(self, *rungs: int) -> None:
+        """Raise LadderError, with the command that makes them, unless the ladder has all these rungs."""
+        for rung in rungs:
+            if rung not in self.rungs:
+                have = ", ".join(map(rung_name, self.rungs))
+                wanted = ",".join(str(r) for r in sorted({*self.rungs, rung}))
+                raise LadderError(
+                    f"ladder '{self.spec.dataset}/{self.spec.size}' has no rung {rung_name(rung)}; it has {have}.",
+                    do=f"make it:  anchorbench fetch {self.spec.dataset} --size {self.spec.size} --set rungs={wanted}",
+                )
+
+    def array(self, split: Split, rung: int, variable: str) -> np.ndarray:
+        """(sample, time, *grid) float32, read-only memory map; missing points are 0."""
+        self.require(rung)
+        return cached_array(self.folder, f"{split}.nc", rung_name(rung), variable, digest=self._digest(split))
+
+    def valid_area(self, split: Split, rung: int) -> np.ndarray | None:
+        """Share of each cell that was observed, (sample, time, *grid) float32; None where nothing is missing."""
+        return self.array(split, rung, "valid_area") if self.masked else None
+
+    def clusters(self, split: Split) -> np.ndarray:
+        """Which trajectory or time block each sample belongs to, numbered from 0: (sample,)."""
+        labels = np.asarray(self.about["splits"][split]["clusters"])
+        return np.unique(labels, return_inverse=True)[1]
+
+    def static(self, rung: int) -> np.ndarray | None:
+        """Fields that do not change (forcing, orography), (field, *grid) float32; None where there is none."""
+        names = self.about["static"]
+        if not names:
+            return None
+        path, group = self.folder / "train.nc", rung_name(rung)
+        self.require(rung)
+        return np.stack([read_variable(path, group, name) for name in names])
+
+    def verify(self) -> None:
+        """Hash every file against what was written.  Raises LadderError at the first that differs."""
+        for split in SPLITS:
+            if file_digest(self.folder / f"{split}.nc") != self._digest(split):
+                raise LadderError(
+                    f"{self.folder / f'{split}.nc'} is not the file that was written: its SHA-256 differs",
+                    do=refetch(self.spec),
+                )
+
+    def _digest(self, split: Split) -> str:
+        return str(self.about["splits"][split]["sha256"])
+
+
+class TrainingView:
+    """What a training loop may open: the training and validation splits, on the rungs that its track allows."""
+
+    def __init__(self, ladder: Ladder, allowed: Iterable[int]) -> None:
+        self.ladder = ladder
+        self.allowed = frozenset(allowed)
+        ladder.require(*self.allowed)
+
+    def open(self, split: Split, rung: int) -> Ladder:
+        """The ladder, if this split and rung may be seen.  Raises LadderError else."""
+        if split == "test":
+            raise LadderError("training may not open the test split")
+        if rung not in self.allowed:
+            allowed = ", ".join(rung_name(r) for r in sorted(self.allowed))
+            raise LadderError(
+                f"training may not open rung {rung_name(rung)}: its track allows {allowed}",
+                do="a method of the assisted track may see finer rungs; a zero-shot one never",
+            )
+        return self.ladder
+
+
+def ladder_folder(spec: LadderSpec, cache: Path) -> Path:
+    return cache / spec.name
+
+
+def open_ladder(spec: LadderSpec, cache: Path) -> Ladder:
+    """Open a ladder that is whole.  Raises LadderError where it is missing, truncated or of another format."""
+    folder = ladder_folder(spec, cache)
+    try:
+        about = json.loads((folder / COMPLETE).read_text())
+    except FileNotFoundError:
+        raise LadderError(f"there is no ladder '{spec.name}' in {cache}", do=refetch(spec, force=False)) from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise LadderError(f"{folder / COMPLETE} is damaged", do=refetch(spec)) from None
+    for split in SPLITS:
+        path, size = folder / f"{split}.nc", about["splits"][split]["size"]
+        found = path.stat().st_size if path.exists() else 0
+        if found != size:
+            raise LadderError(f"{path} is truncated: {found} of {size} bytes", do=refetch(spec))
+    return Ladder(spec, folder, about)
+
+
+def find_ladder(dataset: str, source: str, size: str, digest: str, cache: Path) -> Ladder:
+    """The ladder of that digest.  Raises LadderError where the cache has none."""
+    folder = cache / dataset / source / f"{size}-{digest[:8]}"
+    try:
+        spec = LadderSpec(**json.loads((folder / COMPLETE).read_text())["spec"])
+    except (OSError, ValueError, KeyError):
+        raise LadderError(
+            f"there is no whole ladder {folder}",
+            do=f"anchorbench fetch {dataset} --size {size} --source {source}, with the --set options of the run",
+        ) from None
+    return open_ladder(spec, cache)
+
+
+def describe(ladder: Ladder) -> dict[str, Any]:
+    """What `list ladder` shows: a row a rung, and where the fields come from."""
+    removed = ladder.about["splits"]["test"]["energy_removed"]
+    rows = []
+    for rung in ladder.rungs:
+        grid = ladder.grid(rung)
+        rows.append(
+            {
+                "rung": grid.name,
+                "points": " x ".join(map(str, grid.shape)),
+                "spacing": f"{max(grid.spacing):.4g} {grid.unit}",
+                "k_nyquist": f"{grid.k_nyquist:.4g} rad/{grid.unit}",
+                "energy_removed_by_this_step": f"{removed[grid.name]:.2%}",
+                "floor": f"{ladder.floor[rung]:.3g}" if rung in ladder.floor else "-",
+            }
+        )
+    splits = {
+        split: f"{about['samples']} samples of {about['frames']} frames in {len(set(about['clusters']))} clusters"
+        for split, about in ladder.about["splits"].items()
+    }
+    return {
+        "name": ladder.spec.name,
+        "restriction": ladder.restriction,
+        "rungs": rows,
+        "about": {"folder": str(ladder.folder), "digest": ladder.spec.digest, **splits, **ladder.about["attrs"]},
+    }
+
+
+def write_ladder(
+    spec: LadderSpec,
+    splits: Mapping[str, SplitFields],
+    cache: Path,
+    *,
+    attrs: Mapping[str, str],
+    static: Mapping[str, np.ndarray] | None = None,
+    floor: Mapping[int, float] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Ladder:
+    """Restrict the fields to every rung and write the ladder, all or nothing.
+
+    splits: per split the fields on the truth's grid.  attrs: provenance, for every file.  static: fields that do
+    not change, on the truth's grid.  floor: error of the truth by band rung.
+    """
+    folder = ladder_folder(spec, cache)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if (folder / COMPLETE).exists():
+            shutil.rmtree(folder)
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            about: dict[str, Any] = {
+                "masked": any(s.valid is not None for s in splits.values()),
+                "static": list(static or {}),
+                "floor": {str(rung): e for rung, e in (floor or {}).items()},
+                "attrs": dict(attrs),
+                "splits": {},
+                "spec": spec.model_dump(mode="json"),
+            }
+            for i, split in enumerate(SPLITS):
+                path = part / f"{split}.nc"
+                lost = _write_split(path, spec, splits[split], attrs, static or {}, masked=about["masked"])
+                about["splits"][split] = {
+                    "size": path.stat().st_size,
+                    "sha256": file_digest(path),
+                    "samples": int(splits[split].n_samples),
+                    "frames": int(splits[split].n_frames),
+                    "clusters": np.asarray(splits[split].clusters).tolist(),
+                    "energy_removed": lost,
+                }
+                if progress is not None:
+                    progress((i + 1) / len(SPLITS))
+            (part / COMPLETE).write_text(json.dumps(about, indent=1))
+            part.rename(folder)
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise LadderError(
+                f"the ladder '{spec.name}' could not be written: {error.strerror or error}",
+                do=f"free some space, or choose another folder with --cache (now {cache})",
+            ) from None
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    return open_ladder(spec, cache)
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refetch(spec: LadderSpec, *, force: bool = True) -> str:
+    again = " --force" if force else ""
+    return f"make it again:  anchorbench fetch {spec.dataset} --size {spec.size} --source {spec.source}{again}"
+
+
+def _write_split(
+    path: Path,
+    spec: LadderSpec,
+    fields: SplitFields,
+    attrs: Mapping[str, str],
+    static: Mapping[str, np.ndarray],
+    *,
+    masked: bool,
+) -> dict[str, float]:
+    """One NetCDF file with a group a rung.  Returns the share of variance that each step down removed."""
+    finest = Grid.from_dict(spec.grid)
+    valid = fields.valid
+    if masked and valid is None:
+        valid = np.ones_like(next(iter(fields.values.values())), dtype=bool)
+    lost: dict[str, float] = {}
+    variance_above: float | None = None
+    with netCDF4.Dataset(path, "w", format="NETCDF4") as nc:
+        nc.setncatts(
+            {
+                "Conventions": "CF-1.11",
+                "title": f"anchorbench ladder {spec.name}",
+                "restriction": spec.restriction,
+                "ladder_digest": spec.digest,
+                "ladder_spec": spec.model_dump_json(),
+                **attrs,
+            }
+        )
+        for rung in reversed(spec.rungs):
+            grid = finest.with_rung(rung)
+            group = nc.createGroup(rung_name(rung))
+            _write_coordinates(group, grid, fields, spec)
+            weights = None if valid is None else _chunked(valid, grid, spec, kind="weights")
+            variance = 0.0
+            for variable in spec.variables:
+                values = _chunked(fields.values[variable.name], grid, spec, valid=valid)
+                if weights is not None:
+                    variance += float((weights * values**2).sum() / weights.sum())
+                    values = np.where(weights > 0, values, np.float32(np.nan))
+                else:
+                    variance += float(values.var(dtype=np.float64))
+                _write_variable(group, variable.name, values, units=variable.units, long_name=variable.long_name)
+            if weights is not None:
+                _write_variable(group, "valid_area", weights, units="1", long_name="share of the cell observed")
+            for name, values in static.items():
+                out = restrict(torch.from_numpy(values), grid, how=cast(Restriction, spec.restriction))
+                group.createVariable(name, "f4", grid.axes)[:] = out.numpy()
+            lost[rung_name(rung)] = 0.0 if variance_above is None else 1.0 - variance / max(variance_above, 1e-300)
+            group.energy_removed_by_this_step = lost[rung_name(rung)]
+            variance_above = variance
+    return lost
+
+
+def _chunked(
+    values: np.ndarray,
+    grid: Grid,
+    spec: LadderSpec,
+    *,
+    valid: np.ndarray | None = None,
+    kind: Literal["values", "weights"] = "values",
+) -> np.ndarray:
+    """Restrict sample by sample, so that memory is bounded by the result."""
+    out = np.empty((*values.shape[:2], *grid.shape), np.float32)
+    how = cast(Restriction, spec.restriction)
+    for i in range(len(values)):
+        u = torch.from_numpy(np.ascontiguousarray(values[i], dtype=np.float32))
+        if kind == "weights":
+            out[i] = restrict_weights(u, grid, how=how).numpy()
+        else:
+            w = None if valid is None else torch.from_numpy(np.ascontiguousarray(valid[i], dtype=np.float32))
+            out[i] = restrict(u, grid, how=how, weights=w).numpy()
+    return out
+
+
+def _write_coordinates(group: netCDF4.Group, grid: Grid, fields: SplitFields, spec: LadderSpec) -> None:
+    group.setncatts({"rung": grid.rung, "centring": grid.centring, "kind": grid.kind})
+    group.extent = list(grid.extent)
+    group.periodic = [int(p) for p in grid.periodic]
+    group.createDimension("sample", fields.n_samples)
+    group.createDimension("time", fields.n_frames)
+    sample = group.createVariable("sample", "i4", ("sample",))
+    sample[:] = np.arange(fields.n_samples)
+    sample.long_name = "trajectory or window"
+    cluster = group.createVariable("cluster", "i4", ("sample",))
+    cluster[:] = np.asarray(fields.clusters)
+    cluster.long_name = "samples of one cluster are not independent"
+    time = group.createVariable("time", "f8", ("time",))
+    time[:] = np.arange(fields.n_frames) * spec.time_step
+    time.setncatts({"units": spec.time_unit, "long_name": "time since the sample's first frame"})
+    if fields.times is not None:
+        start = group.createVariable("start", "i8", ("sample",))
+        start[:] = np.asarray(fields.times)[:, 0].astype("datetime64[s]").astype(np.int64)
+        start.setncatts({"units": "seconds since 1970-01-01T00:00:00Z", "standard_name": "time", "calendar": "standard"})
+    for i, (axis, n) in enumerate(zip(grid.axes, grid.shape, strict=True)):
+        group.createDimension(axis, n)
+        coordinate = group.createVariable(axis, "f8", (axis,))
+        coordinate[:] = grid.coordinates(i).numpy()
+        coordinate.setncatts({"units": grid.unit, "axis": axis.upper(), "long_name": f"{axis} of the {grid.centring}s"})
+
+
+def _write_variable(group: netCDF4.Group, name: str, values: np.ndarray, *, units: str, long_name: str) -> None:
+    grid_axes = tuple(d for d in group.dimensions if d not in ("sample", "time"))
+    # One frame a chunk, uncompressed: random windows read 10 to 60 times faster than from compressed chunks.
+    variable = group.createVariable(
+        name, "f4", ("sample", "time", *grid_axes), chunksizes=(1, 1, *values.shape[2:]), fill_value=np.float32(np.nan)
+    )
+    variable[:] = values
+    variable.setncatts({"units": units, "long_name": long_name or name})

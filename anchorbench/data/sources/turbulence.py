@@ -1,0 +1,117 @@
+"""turbulence2d, generated: trajectories of forced two-dimensional turbulence from our solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from anchorbench.config import Frozen, validated
+from anchorbench.data.sources import SplitFields
+from anchorbench.errors import ConfigError
+from anchorbench.fields import Grid, restrict
+from anchorbench.solvers import Flow, TurbulenceSpec, solve_truth, truth_floor
+
+#: Trajectories held at the truth's resolution at once; the rest is kept on the finest rung.
+SLICE = 64
+#: Splits draw their trajectories from seeds that never meet.
+SEED_OF_SPLIT = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
+
+
+class Generator(Frozen):
+    """Parameters of the generated set; all are in the ladder's digest."""
+
+    truth_rung: int = Field(description="grid of the truth: at least twice the finest rung")
+    viscosity: float = Field(gt=0)
+    drag: float = Field(ge=0)
+    forcing_wavenumber: int = Field(ge=1)
+    forcing_amplitude: float = Field(1.0, ge=0, description="0: decaying turbulence")
+    interval: float = Field(gt=0, description="time between two stored frames")
+    frames: int = Field(ge=2)
+    spin_up_rung: int
+    spin_up_time: float = Field(ge=0)
+    settle_time: float = Field(0.5, ge=0, description="on the truth's grid, before the first stored frame")
+    trajectories: dict[str, int]
+    floor_windows: int = Field(4, ge=0, description="windows solved again on twice the grid")
+    seed: int = 0
+
+    @property
+    def flow(self) -> Flow:
+        return Flow(
+            viscosity=self.viscosity,
+            drag=self.drag,
+            forcing_wavenumber=self.forcing_wavenumber,
+            forcing_amplitude=self.forcing_amplitude,
+        )
+
+    @property
+    def truth(self) -> TurbulenceSpec:
+        return TurbulenceSpec(
+            truth_rung=self.truth_rung,
+            spin_up_rung=self.spin_up_rung,
+            spin_up_time=self.spin_up_time,
+            settle_time=self.settle_time,
+            flow=self.flow,
+            interval=self.interval,
+            frames=self.frames,
+        )
+
+
+def generator(options: Mapping[str, Any], *, finest: int) -> Generator:
+    """The validated parameters.  Raises ConfigError where the truth is not twice finer than the finest rung."""
+    spec = validated(Generator, options, where="turbulence2d generator")
+    if spec.truth_rung < 2 * finest:
+        raise ConfigError(
+            f"the truth's grid {spec.truth_rung} is not twice finer than the finest rung {finest}",
+            do=f"--set generator.truth_rung={2 * finest}",
+        )
+    return spec
+
+
+def generate(
+    spec: Generator,
+    finest: Grid,
+    rungs: tuple[int, ...],
+    *,
+    device: str = "cpu",
+    progress: Callable[[float], None] | None = None,
+) -> tuple[dict[str, SplitFields], dict[str, np.ndarray], dict[int, float]]:
+    """Solve all splits.
+
+    Returns the fields of each split restricted to the finest rung, the static forcing field on it, and the truth's floor:
+    RMS over one interval between this truth and one on twice its grid, in 1/time, by band rung.
+    """
+    total = sum(spec.trajectories.values())
+    done = 0
+    splits: dict[str, SplitFields] = {}
+    floor: dict[int, float] = {}
+    for split, n in spec.trajectories.items():
+        parts = []
+        for first in range(0, n, SLICE):
+            count = min(SLICE, n - first)
+
+            def tell(share: float, before: int = done, count: int = count) -> None:
+                if progress is not None:
+                    progress((before + share * count) / total)
+
+            truth = solve_truth(
+                spec.truth,
+                n_trajectories=count,
+                first=first,
+                seed=spec.seed + SEED_OF_SPLIT[split],
+                device=device,
+                progress=tell,
+            )
+            parts.append(torch.stack([restrict(trajectory, finest) for trajectory in truth]))
+            if split == "test" and first == 0 and spec.floor_windows:
+                floor = truth_floor(
+                    truth, spec.truth, interval=spec.interval, onto=rungs, n_windows=spec.floor_windows, device=device
+                )
+            done += count
+        splits[split] = SplitFields(
+            values={"vorticity": torch.cat(parts).numpy()}, valid=None, times=None, clusters=np.arange(n)
+        )
+    return splits, {"forcing": spec.flow.forcing(finest).to(torch.float32).cpu().numpy()}, floor

@@ -1,0 +1,130 @@
+"""`Method`: how a model is trained and run.  Four hooks, and what every method inherits.
+
+    wrap(model)            what is trained
+    draw_rung(step, rng)   the rung of this step's batch
+    loss(trained, batch)   what is minimised
+    predict(trained, batch)  (members, B, C', *out_grid)
+
+A method says which rungs it trains on; the loader refuses it any other, and a zero-shot method any finer than ρ₀.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from anchorbench.config import Frozen, validated
+from anchorbench.data.samples import Batch
+from anchorbench.errors import MethodError
+from anchorbench.fields import Grid
+from anchorbench.fields.resample import Restriction
+from anchorbench.models.registry import call
+
+
+class Track(StrEnum):
+    ZERO_SHOT = "zero-shot"
+    ASSISTED = "assisted"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a method knows of its ladder before it sees a sample.
+
+    rungs: of the ladder.  train_grid: the grid of ρ₀.  masked: whether batches carry input masks.
+    """
+
+    rungs: tuple[int, ...]
+    train_grid: Grid
+    restriction: Restriction
+    masked: bool
+    increment: bool
+
+    @property
+    def train_rung(self) -> int:
+        return self.train_grid.rung
+
+
+class MethodOptions(Frozen):
+    """No options."""
+
+
+class Method:
+    """The plain method: mean squared error on the train rung.  Others override what they change."""
+
+    name: ClassVar[str]
+    track: ClassVar[Track] = Track.ZERO_SHOT
+    tasks: ClassVar[tuple[str, ...]] = ("forecast",)
+    Options: ClassVar[type[Frozen]] = MethodOptions
+
+    def __init__(self, plan: Plan, options: Mapping[str, Any]) -> None:
+        self.plan = plan
+        self.options: Any = validated(self.Options, options, where=f"method {self.name}")
+        finer = [rung for rung in self.rungs() if rung > plan.train_rung]
+        if finer and self.track is Track.ZERO_SHOT:
+            raise MethodError(f"'{self.name}' is zero-shot: it may not train on rungs {finer} above {plan.train_rung}")
+
+    def rungs(self) -> tuple[int, ...]:
+        """The rungs whose samples training reads."""
+        return (self.plan.train_rung,)
+
+    def mix(self) -> dict[int, float]:
+        """Share of the training samples by the rung they are seen on."""
+        return {self.plan.train_rung: 1.0}
+
+    def extra_channels(self) -> int:
+        """Input channels that `wrap` adds to the data's."""
+        return 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The module that is trained; takes a Batch, returns (B, C', *out_grid)."""
+        return Forecaster(model, increment=self.plan.increment)
+
+    def draw_rung(self, step: int, rng: torch.Generator) -> int:
+        return self.plan.train_rung
+
+    def loss(self, trained: nn.Module, batch: Batch, *, step: int, rng: torch.Generator) -> Tensor:
+        return masked_mean_square(trained(batch) - batch.targets, batch.mask)
+
+    def predict(self, trained: nn.Module, batch: Batch, *, members: int, rng: torch.Generator | None) -> Tensor:
+        """(members, B, C', *out_grid), normalised.  A deterministic method has one member."""
+        out: Tensor = trained(batch)
+        return out[None]
+
+
+class Forecaster(nn.Module):
+    """The model with its inputs laid together: data, static fields, mask, and what a method encodes of the grid.
+
+    increment: the model's output is added to the newest input frame.
+    """
+
+    def __init__(self, model: nn.Module, *, increment: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.increment = increment
+
+    def encoding(self, grid: Grid, like: Tensor) -> Tensor | None:
+        """Channels that depend on the grid alone: (E, *grid), or None."""
+        return None
+
+    def forward(self, batch: Batch) -> Tensor:
+        parts = [batch.inputs]
+        if batch.static is not None:
+            parts.append(batch.static)
+        if batch.input_mask is not None:
+            parts.append(batch.input_mask)
+        if (code := self.encoding(batch.grid, batch.inputs)) is not None:
+            parts.append(code.expand(len(batch), *code.shape))
+        out = call(self.model, torch.cat(parts, dim=1), batch.grid, batch.out_grid)
+        return out + batch.last_frame() if self.increment else out
+
+
+def masked_mean_square(e: Tensor, mask: Tensor | None) -> Tensor:
+    """Σ w e² / Σ w over batch and points: e (B, C, *grid), mask (B, 1, *grid) of valid areas."""
+    if mask is None:
+        return e.square().mean()
+    return (mask * e.square()).sum() / (mask.sum() * e.shape[1]).clamp_min(1e-12)

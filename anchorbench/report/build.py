@@ -1,0 +1,55 @@
+"""`make_report`: from a results folder to figures, tables, one HTML page, one Markdown, and the JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anchorbench.report.collect import collect
+from anchorbench.report.document import jsonable
+from anchorbench.report.page import write_page, write_results
+from anchorbench.report.plots import draw_all, plot
+from anchorbench.report.tables import terminal
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that lies on disk, and its document."""
+
+    document: dict[str, Any]
+    paths: tuple[Path, ...]
+
+    @property
+    def json(self) -> Any:
+        """The document with JSON's types only: NaN is null, arrays of fields are left out."""
+        return jsonable(self.document)
+
+    def terminal(self) -> list[RenderableType]:
+        return terminal(self.document)
+
+
+def make_report(
+    results: Path,
+    *,
+    out: Path,
+    plots: Sequence[str] | None = None,
+    dataset: str | None = None,
+    delta: float = 0.1,
+) -> Report:
+    """Collect the finished runs of a folder, judge them, draw and write.
+
+    plots: names of `plots.PLOTS`; None draws all.  delta: slopes within ±delta are anchored.
+    Raises ConfigError for an unknown plot, RunError where there is no finished run.
+    """
+    for name in plots or ():
+        plot(name)
+    document = collect(results, delta=delta, dataset=dataset)
+    figures = draw_all(document, plots)
+    pages = write_page(document, figures, out)
+    tables = write_results(document, out)
+    return Report(document, (*pages, *tables))

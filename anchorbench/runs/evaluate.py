@@ -1,0 +1,206 @@
+"""A trained run, or a reference, on every rung of the test split: sums by rung and cluster, spectra, a few fields.
+
+`curve.nc` keeps sums, never roots, so runs of several seeds are pooled exactly when they are judged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from anchorbench.analysis import Sums, budget, score
+from anchorbench.data.samples import Batch
+from anchorbench.errors import RunError
+from anchorbench.fields import Grid, project, prolong, radial_spectrum
+from anchorbench.methods.references import Predictor, build_reference
+from anchorbench.runs.session import Session
+from anchorbench.runs.store import RunFolder
+
+#: Points of one evaluated batch: memory stays bounded whatever the rung.
+POINTS_PER_BATCH = 1 << 19
+COARSE = "coarse_then_upsample"
+
+
+@dataclass
+class RungResult:
+    """What one rung leaves: sums of the run, of its coarse prediction prolonged, spectra, and one window's fields."""
+
+    sums: Sums
+    coarse: Sums | None = None
+    spectra: dict[str, np.ndarray] = field(default_factory=dict)
+    fields: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def evaluate(
+    session: Session,
+    run: RunFolder,
+    *,
+    rungs: Iterable[int],
+    trained: nn.Module | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> None:
+    """Score on each rung and write curve.nc.  trained: the module; without it the spec's reference is scored.
+
+    Raises AnchorbenchError where a prediction is not finite (rung named), RunError where `coarse_then_upsample`, which is
+    flat by construction, is not: then the projection or the ladder is broken and no curve is worth drawing.
+    """
+    spec = session.spec
+    if trained is None:
+        predict = build_reference(
+            spec.method, session.ladder, band=session.band, normaliser=session.normaliser, lead=spec.lead
+        )
+    else:
+        predict = method_predictor(session, trained)
+    wanted = sorted(rungs)
+    work = [rung**session.band.ndim for rung in wanted]
+    results: dict[int, RungResult] = {}
+    for i, rung in enumerate(wanted):
+        with torch.no_grad():
+            results[rung] = _evaluate_rung(session, predict, rung, of_model=trained is not None)
+        if on_progress is not None:
+            on_progress(sum(work[: i + 1]) / sum(work))
+    _assert_flat(results, session.band.rung)
+    run.replace("curve.nc", lambda part: write_curve(part, session, results))
+
+
+def method_predictor(session: Session, trained: nn.Module) -> Predictor:
+    """Mean of the method's members, float32."""
+
+    def predict(batch: Batch) -> Tensor:
+        return session.method.predict(trained, batch, members=1, rng=None).mean(0).float()
+
+    return predict
+
+
+def coarse_input(batch: Batch, band: Grid, session: Session) -> Batch:
+    """The batch with its inputs projected on ρ₀'s band, still on its own grid: P u."""
+    how = session.ladder.restriction
+    return batch.with_inputs(project(batch.inputs, band, how=how, weights=batch.input_mask), batch.input_mask)
+
+
+def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, of_model: bool) -> RungResult:
+    band, how, ladder = session.band, session.ladder.restriction, session.ladder
+    windows = session.test_windows(rung)
+    at_home = session.test_windows(band.rung) if of_model and rung >= band.rung else None
+    grid = windows.grid
+    size = max(1, POINTS_PER_BATCH // grid.n_points)
+    result: RungResult | None = None
+    taper = None if all(grid.periodic) else "hann"
+    for first in range(0, len(windows), size):
+        numbers = range(first, min(first + size, len(windows)))
+        batch = windows.batch(numbers)
+        out = predict(batch)
+        common = {
+            "grid": grid,
+            "band": band,
+            "how": how,
+            "weights": batch.mask,
+            "clusters": batch.clusters,
+            "n_clusters": windows.n_clusters,
+        }
+        part = RungResult(score(out, batch.targets, **common))
+        if at_home is not None:
+            home = predict(at_home.batch(numbers))
+            upsampled = prolong(home, grid, how=how)
+            part.coarse = score(upsampled, batch.targets, **common)
+            if rung > band.rung:
+                held = predict(coarse_input(batch, band, session))
+                part.sums = part.sums.joined(budget(out, held, home, batch.targets, **common))
+        for name, u in (("prediction", out), ("truth", batch.targets), ("error", out - batch.targets)):
+            shown = u if batch.mask is None else u * (batch.mask > 0)
+            spectrum = radial_spectrum(shown[:, 0], grid, taper=taper)
+            part.spectra[name] = spectrum.energy.double().sum(0).cpu().numpy()
+            part.spectra["k"] = spectrum.k.cpu().numpy()
+        if result is None:
+            result = part
+            result.fields = _one_window(session, batch, out)
+        else:
+            result.sums = result.sums + part.sums
+            if result.coarse is not None and part.coarse is not None:
+                result.coarse = result.coarse + part.coarse
+            for name in ("prediction", "truth", "error"):
+                result.spectra[name] = result.spectra[name] + part.spectra[name]
+    if result is None:
+        raise RunError(f"the test split of {ladder.spec.name} holds no window")
+    for name in ("prediction", "truth", "error"):
+        result.spectra[name] = result.spectra[name] / len(windows)
+    return result
+
+
+def _one_window(session: Session, batch: Batch, out: Tensor) -> dict[str, np.ndarray]:
+    """Truth and prediction of the batch's liveliest window, physical units, missing points NaN: (*grid) each."""
+    pick = 0 if batch.mask is None else int(batch.targets[:, 0].flatten(1).var(1).argmax())
+    shown = {}
+    for name, u in (("prediction", out), ("truth", batch.targets)):
+        physical = session.normaliser.undo(u[pick : pick + 1])[0, 0]
+        if batch.mask is not None:
+            physical = torch.where(batch.mask[pick, 0] > 0, physical, torch.nan)
+        shown[name] = physical.float().cpu().numpy()
+    return shown
+
+
+def _assert_flat(results: dict[int, RungResult], band_rung: int) -> None:
+    """E_res of the run's own coarse prediction is one number on every rung."""
+    errors = {
+        rung: float(np.sqrt(r.coarse["resolved"].sum() / r.coarse["weight"].sum()))
+        for rung, r in results.items()
+        if r.coarse is not None and rung >= band_rung
+    }
+    if errors and max(errors.values()) - min(errors.values()) > 1e-3 * max(errors.values()) + 1e-6:
+        raise RunError(
+            f"coarse_then_upsample should be flat over the rungs, but its error is {errors}",
+            do="this is a bug of the resampler or of the ladder: please report it",
+        )
+
+
+def write_curve(path: Path, session: Session, results: dict[int, RungResult]) -> None:
+    """curve.nc: sums (rung, cluster, channel); spectra (rung, ring), NaN beyond a rung's own; groups with fields."""
+    rungs = sorted(results)
+    rings = max(len(r.spectra["k"]) for r in results.values())
+    longest = max(results.values(), key=lambda r: len(r.spectra["k"])).spectra["k"]
+    data = xr.Dataset(coords={"rung": rungs, "k": longest})
+    names = sorted({name for r in results.values() for name in r.sums})
+    for name in names:
+        data[name] = (("rung", "cluster", "channel"), _stacked([r.sums for r in results.values()], name))
+    if any(r.coarse is not None for r in results.values()):
+        for name in results[rungs[-1]].sums:
+            if not name.startswith("budget"):
+                stacked = _stacked([r.coarse for r in results.values()], name)
+                data[f"{COARSE}_{name}"] = (("rung", "cluster", "channel"), stacked)
+    for name in ("prediction", "truth", "error"):
+        rows = [np.pad(r.spectra[name], (0, rings - len(r.spectra[name])), constant_values=np.nan)
+                for r in results.values()]  # fmt: skip
+        data[f"spectrum_{name}"] = (("rung", "k"), np.stack(rows))
+    data.attrs = {
+        "Conventions": "CF-1.11",
+        "spec": session.spec.digest,
+        "band_rung": session.band.rung,
+        "train_rung": session.spec.train_rung,
+        "sigma": list(session.normaliser.std),
+        "mean": list(session.normaliser.mean),
+        "variables": [v.name for v in session.ladder.spec.variables],
+        "ladder": session.ladder.spec.model_dump_json(),
+        "provenance": json.dumps(session.ladder.about["attrs"]),
+        "floor": json.dumps(session.ladder.floor),
+        "energy_removed": json.dumps(session.ladder.about["splits"]["test"]["energy_removed"]),
+        "about": "sums are in units of sigma squared; divide by `weight`, then take the root",
+    }
+    data.to_netcdf(path, engine="netcdf4")
+    for rung, result in results.items():
+        axes = session.ladder.finest.axes
+        shown = xr.Dataset({name: (axes, values) for name, values in result.fields.items()})
+        shown.to_netcdf(path, engine="netcdf4", mode="a", group=f"fields/r{rung:03d}")
+
+
+def _stacked(sums: list[Sums | None], name: str) -> np.ndarray:
+    shape = next(s for s in sums if s is not None).shape
+    return np.stack([s[name] if s is not None and name in set(s) else np.full(shape, np.nan) for s in sums])
+
+

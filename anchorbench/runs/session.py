@@ -1,0 +1,132 @@
+"""What a run needs in memory: its ladder, plan, method, samples and model, made from its spec."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from anchorbench.config import RunSpec
+from anchorbench.data.ladder import Ladder, Split, TrainingView
+from anchorbench.data.samples import Normaliser, Windows
+from anchorbench.errors import ConfigError
+from anchorbench.fields import Grid
+from anchorbench.methods.base import Method, Plan, Track
+from anchorbench.methods.registry import build_method
+from anchorbench.models.registry import build
+
+
+@dataclass(frozen=True)
+class Session:
+    """A spec, its ladder, and where to compute.  Everything else follows, and is made when first asked for."""
+
+    spec: RunSpec
+    ladder: Ladder
+    device: torch.device
+
+    @cached_property
+    def plan(self) -> Plan:
+        increment = self.spec.train is not None and self.spec.train.increment
+        return Plan(
+            rungs=self.ladder.rungs,
+            train_grid=self.ladder.grid(self.spec.train_rung),
+            restriction=self.ladder.restriction,
+            masked=self.ladder.masked,
+            increment=increment,
+        )
+
+    @cached_property
+    def method(self) -> Method:
+        return build_method(self.spec.method, self.plan, self.spec.method_options, task=self.spec.task)
+
+    @cached_property
+    def view(self) -> TrainingView:
+        """What training may open: the method's own rungs, and for a zero-shot one none above the train rung."""
+        if self.spec.kind == "reference":
+            return TrainingView(self.ladder, (self.spec.train_rung,))
+        allowed: Iterable[int] = (self.spec.train_rung, *self.method.rungs())
+        if self.method.track is Track.ZERO_SHOT:
+            allowed = [rung for rung in allowed if rung <= self.spec.train_rung]
+        return TrainingView(self.ladder, allowed)
+
+    @cached_property
+    def normaliser(self) -> Normaliser:
+        return Normaliser.of(self.view, self.spec.train_rung)
+
+    @property
+    def band(self) -> Grid:
+        """The grid of the rung whose band is scored."""
+        return self.ladder.grid(self.spec.band_rung)
+
+    def training_windows(self, split: Split, rung: int) -> Windows:
+        self.view.open(split, rung)
+        return self._windows(split, rung)
+
+    def test_windows(self, rung: int) -> Windows:
+        return self._windows("test", rung)
+
+    def _windows(self, split: Split, rung: int) -> Windows:
+        static = self.ladder.static(rung)
+        if static is not None:
+            static = static / abs(static).max(axis=tuple(range(1, static.ndim)), keepdims=True).clip(1e-12)
+        return Windows(
+            self.ladder,
+            split,
+            rung,
+            frames_in=self.spec.frames_in,
+            lead=self.spec.lead,
+            normaliser=self.normaliser,
+            static=None if static is None else torch.from_numpy(static),
+            device=self.device,
+        )
+
+    def in_channels(self) -> int:
+        """Frames of every variable, static fields, the mask where something is missing, the method's code."""
+        variables = len(self.ladder.spec.variables)
+        n_static = len(self.ladder.about["static"])
+        return self.spec.frames_in * variables + n_static + int(self.ladder.masked) + self.method.extra_channels()
+
+    def build_model(self) -> nn.Module:
+        """The untrained module, the same for the same seed."""
+        torch.manual_seed(self.spec.seed)
+        model = build(
+            self.spec.model,
+            in_channels=self.in_channels(),
+            out_channels=len(self.ladder.spec.variables),
+            grid=self.plan.train_grid,
+            options=self.spec.model_options,
+        )
+        return self.method.wrap(model).to(self.device)
+
+    def trained(self, weights: Mapping[str, torch.Tensor]) -> nn.Module:
+        """The module with these weights, ready to predict."""
+        module = self.build_model()
+        module.load_state_dict(dict(weights))
+        return module.eval()
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one.  Raises ConfigError for a device that there is not."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA device that torch can use", do="--device cpu")
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"--device is auto, cpu or cuda, not '{name}'")
+    return torch.device(name)
+
+
+def free_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(threads: int | None) -> int:
+    """Pin torch's threads to what was asked, or to the cores that are free.  Returns the number."""
+    wanted = threads or free_cores()
+    torch.set_num_threads(wanted)
+    return wanted

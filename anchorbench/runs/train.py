@@ -1,0 +1,203 @@
+"""The training loop.
+
+    for step: draw a rung, draw a batch, loss, clip, Adam; look at the validation split now and then; keep the best weights
+
+Every random draw of a step comes from (seed, step) alone, and the learning rate from the step, so a run that is stopped
+anywhere and started again ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anchorbench.config import TrainOptions
+from anchorbench.data.samples import Batch, Windows
+from anchorbench.errors import RunError, TrainingError
+from anchorbench.fields.grid import rung_name
+from anchorbench.runs.session import Session
+from anchorbench.runs.stopping import StopRequest
+from anchorbench.runs.store import RunFolder
+
+#: Steps between two rows of the log; losses are looked at, and so fetched from a GPU, only there.
+LOG_EVERY = 25
+#: Seconds between two saved states, beside those at each validation.
+SAVE_EVERY = 20.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows."""
+
+    step: int
+    steps: int
+    loss: float
+    validation: float | None
+    samples_per_second: float
+
+
+def train(session: Session, run: RunFolder, *, on_progress: Callable[[Progress], None] | None = None) -> nn.Module:
+    """Train the spec's model, or go on where an earlier call stopped; returns the best module on the validation split.
+
+    Raises TrainingError where the loss is not finite (step, loss and rung named; the last good state stays on disk).
+    """
+    options = session.spec.train
+    if options is None:
+        raise RunError(f"{session.spec.folder} is a reference: it has nothing to train")
+    method = session.method
+    trained = session.build_model()
+    _warm_start(trained, options, run)
+    forward = torch.compile(trained) if options.compile else trained
+    optimiser = torch.optim.Adam(
+        trained.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+    )
+    windows = {rung: session.training_windows("train", rung) for rung in method.rungs()}
+    validation = session.training_windows("validation", session.spec.train_rung)
+
+    start, best, best_weights, seconds = 0, math.inf, _copy(trained), 0.0
+    if (state := run.load_state()) is not None:
+        start, best, seconds = state["step"], state["best"], state["seconds"]
+        best_weights = state["best_weights"]
+        trained.load_state_dict(state["weights"])
+        optimiser.load_state_dict(state["optimiser"])
+    run.cut_log(start)
+
+    trained.train()
+    began = saved = last_log = time.monotonic()
+    unseen_losses: list[tuple[int, int, Tensor]] = []
+    with StopRequest() as stop:
+        for step in range(start, options.steps):
+            rng = step_generator(session.spec.seed, step)
+            rung = method.draw_rung(step, rng)
+            batch = draw_batch(windows[rung], options.batch, rng)
+            with torch.autocast(session.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+                loss = method.loss(forward, batch, step=step, rng=rng)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained.parameters(), options.clip)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, options)
+            optimiser.step()
+            unseen_losses.append((step, rung, loss.detach()))
+
+            done = step + 1
+            look = done % options.validate_every == 0 or done == options.steps
+            if not (look or done % LOG_EVERY == 0 or stop.asked):
+                continue
+            mean_loss, n_losses = finite_mean(unseen_losses), len(unseen_losses)
+            unseen_losses.clear()
+            error = None
+            if look:
+                error = validation_error(session, trained, validation)
+                if error < best:
+                    best, best_weights = error, _copy(trained)
+            now = time.monotonic()
+            spent = seconds + now - began
+            run.log({
+                "step": done,
+                "loss": f"{mean_loss:.6g}",
+                "learning_rate": f"{learning_rate(step, options):.4g}",
+                "validation": "" if error is None else f"{error:.6g}",
+                "seconds": f"{spent:.2f}",
+            })  # fmt: skip
+            if on_progress is not None:
+                rate = options.batch * n_losses / max(now - last_log, 1e-9)
+                on_progress(Progress(done, options.steps, mean_loss, error, rate))
+            last_log = now
+            if look or stop.asked or now - saved > SAVE_EVERY:
+                run.save_state(_state(done, trained, optimiser, best, best_weights, spent))
+                saved = now
+            if stop.asked:
+                raise KeyboardInterrupt
+    trained.load_state_dict(best_weights)
+    run.save_weights(best_weights)
+    run.save_environment({"device": _device_name(session.device), "train_seconds": seconds + time.monotonic() - began})
+    return trained.eval()
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """All of a step's randomness: a function of (seed, step), so nothing of it needs saving."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 2_654_435_761 % 2**63)
+
+
+def draw_batch(windows: Windows, size: int, rng: torch.Generator) -> Batch:
+    return windows.batch(torch.randint(len(windows), (size,), generator=rng).numpy())
+
+
+def learning_rate(step: int, options: TrainOptions) -> float:
+    """Linear warm-up over a share of the steps, then half a cosine to a hundredth (or constant)."""
+    rise = max(1, round(options.warmup * options.steps))
+    if step < rise:
+        return options.learning_rate * (step + 1) / rise
+    if options.schedule == "constant":
+        return options.learning_rate
+    share = (step - rise) / max(1, options.steps - rise)
+    return options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def finite_mean(losses: list[tuple[int, int, Tensor]]) -> float:
+    """Mean of the losses since the last look.  Raises TrainingError naming the first that is not finite."""
+    values = torch.stack([loss for _, _, loss in losses]).float().cpu()
+    for (step, rung, _), value in zip(losses, values.tolist(), strict=True):
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {step} on rung {rung_name(rung)}; the last good state is kept",
+                do="try a smaller rate, for example --set train.learning_rate=5e-4 (another spec, another run)",
+            )
+    return float(values.mean())
+
+
+@torch.no_grad()
+def validation_error(session: Session, trained: nn.Module, windows: Windows, *, size: int = 128) -> float:
+    """Root of the pooled squared error on the train rung's validation split, in units of the truth's deviation."""
+    trained.eval()
+    total = weight = 0.0
+    for first in range(0, len(windows), size):
+        batch = windows.batch(range(first, min(first + size, len(windows))))
+        out = session.method.predict(trained, batch, members=1, rng=None).mean(0)
+        squared = (out - batch.targets).double().square()
+        w = torch.ones_like(squared) if batch.mask is None else batch.mask.double().expand_as(squared)
+        total += float((w * squared).sum())
+        weight += float(w.sum())
+    trained.train()
+    return math.sqrt(total / max(weight, 1e-300))
+
+
+def _warm_start(trained: nn.Module, options: TrainOptions, run: RunFolder) -> None:
+    if options.warm_start is None:
+        return
+    weights = RunFolder(run.path.parent / options.warm_start, run.spec).load_weights()
+    try:
+        trained.load_state_dict(weights)
+    except RuntimeError:
+        raise RunError(
+            f"the weights of {options.warm_start} do not fit the model of {run.spec.folder}",
+            do="a warm start needs a run of the same model and options",
+        ) from None
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: w.detach().cpu().clone() for name, w in module.state_dict().items()}
+
+
+def _state(
+    step: int, trained: nn.Module, optimiser: torch.optim.Optimizer, best: float, best_weights: Any, seconds: float
+) -> dict[str, Any]:
+    return {
+        "step": step,
+        "weights": trained.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "best": best,
+        "best_weights": best_weights,
+        "seconds": seconds,
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

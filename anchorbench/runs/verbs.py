@@ -1,0 +1,190 @@
+"""What the commands `train` and `evaluate` do, as functions: plan, fetch what is missing, carry out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anchorbench.config import RunSpec
+from anchorbench.data.catalog import Catalog, load_catalog
+from anchorbench.data.fetch import Request, fetch, request
+from anchorbench.data.ladder import Ladder, find_ladder
+from anchorbench.errors import RunError
+from anchorbench.runs.evaluate import evaluate
+from anchorbench.runs.plan import plan_runs
+from anchorbench.runs.session import Session, choose_device, free_cores, set_threads
+from anchorbench.runs.store import RunFolder, read_spec
+from anchorbench.runs.train import Progress, draw_batch, step_generator
+from anchorbench.runs.work import Job, carry_out_all, evaluated_rungs
+
+Say = Callable[[str], None]
+Tell = Callable[[str, str, float], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words of a `train`."""
+
+    dataset: str
+    size: str = "small"
+    source: str = "auto"
+    methods: tuple[str, ...] = ("baseline",)
+    model: str | None = None
+    task: str | None = None
+    train_rung: int | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
+    with_references: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def train_all(
+    asked: Asked,
+    *,
+    results: Path,
+    cache: Path,
+    device: str = "auto",
+    workers: int | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    offline: bool = False,
+    catalog: Catalog | None = None,
+    say: Say = lambda text: None,
+    tell: Tell = lambda name, what, share: None,
+) -> list[str]:
+    """Carry out all runs that the words mean; returns their folder names.
+
+    Everything that can be wrong in the words is found before anything is made.  Raises AnchorbenchError; where some runs
+    fail and others do not, RunError at the end names those that did.
+    """
+    wanted = request(
+        catalog or load_catalog(), asked.dataset, size=asked.size, source=asked.source, settings=asked.data
+    )
+    specs = plan_runs(
+        wanted,
+        methods=asked.methods,
+        seeds=asked.seeds,
+        model=asked.model,
+        task=asked.task,
+        train_rung=asked.train_rung,
+        settings=asked.settings,
+        with_references=asked.with_references,
+    )
+    where = choose_device(device)
+    n_workers = workers or (1 if where.type == "cuda" else min(free_cores(), len(specs)))
+    n_threads = threads or max(1, free_cores() // n_workers)
+    set_threads(max(n_threads, free_cores() if threads is None else 1))
+    ladder = fetch(
+        wanted,
+        cache,
+        offline=offline,
+        device=str(where),
+        progress=lambda stage, share: tell(f"{asked.dataset}: {stage}", "", share),
+    )
+    set_threads(n_threads)
+    open_folders = [RunFolder.open(spec, results, force=force) for spec in specs]
+    left = [run.spec for run in open_folders if not run.finished]
+    if left:
+        counts = Counter(_kind(spec) for spec in left)
+        one_of_each = {_kind(spec): spec for spec in left}
+        seconds = sum(n * estimate_seconds(one_of_each[kind], ladder, where) for kind, n in counts.items())
+        say(
+            f"{len(left)} of {len(specs)} runs to do, {n_workers} at once on {where}: about {_minutes(seconds / n_workers)}, "
+            f"{_megabytes(left, wanted):.0f} MB in {results}"
+        )
+    jobs = [Job(spec, ladder.spec, cache, results, where.type, n_threads, force=False) for spec in left]
+    # The longest first: a short one fills the gap at the end.
+    jobs.sort(key=lambda job: (-_weight(job.spec), job.spec.folder))
+
+    def show(name: str, what: str, share: float, progress: Progress | None) -> None:
+        detail = what
+        if progress is not None:
+            seen = "" if progress.validation is None else f" val {progress.validation:.3f}"
+            detail = f"loss {progress.loss:.3g}{seen} {progress.samples_per_second:.0f}/s"
+        tell(name, detail, share if what == "training" else 1.0)
+
+    failed = carry_out_all(jobs, workers=n_workers, tell=show)
+    if failed:
+        if len(failed) == len(jobs) == 1 or len({message for _, message in failed}) == 1:
+            raise RunError(failed[0][1])
+        raise RunError("\n       ".join(f"{name}: {message}" for name, message in failed))
+    return [run.path.name for run in open_folders]
+
+
+def evaluate_again(
+    names: Sequence[str],
+    *,
+    results: Path,
+    cache: Path,
+    device: str = "auto",
+    threads: int | None = None,
+    tell: Tell = lambda name, what, share: None,
+) -> list[str]:
+    """Score trained runs again and write their curves anew.  Raises RunError for a run that is not there."""
+    where = choose_device(device)
+    set_threads(threads)
+    folders = [RunFolder(results / name, read_spec(results / name)) for name in names]
+    for run in folders:
+        spec = run.spec
+        ladder = find_ladder(spec.dataset, spec.source, spec.size, spec.ladder, cache)
+        session = Session(spec, ladder, where)
+        trained = None if spec.train is None else session.trained(run.load_weights())
+        evaluate(
+            session,
+            run,
+            trained=trained,
+            rungs=evaluated_rungs(spec, ladder),
+            on_progress=lambda share, name=run.path.name: tell(name, "evaluating", share),
+        )
+        run.finish()
+    return [run.path.name for run in folders]
+
+
+def estimate_seconds(spec: RunSpec, ladder: Ladder, device: torch.device, *, steps: int = 2) -> float:
+    """Seconds of training, from a few timed steps on each rung of the mix (untrained weights, thrown away)."""
+    if spec.train is None:
+        return 0.0
+    session = Session(spec, ladder, device)
+    method, module = session.method, session.build_model()
+    drawn = [method.draw_rung(step, step_generator(spec.seed, step)) for step in range(200)]
+    seconds = 0.0
+    for rung in set(drawn):
+        windows = session.training_windows("train", rung)
+        took = []
+        for step in range(steps + 1):
+            rng = step_generator(spec.seed, step)
+            began = time.monotonic()
+            method.loss(module, draw_batch(windows, spec.train.batch, rng), step=step, rng=rng).backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            took.append(time.monotonic() - began)
+        seconds += min(took[1:]) * drawn.count(rung) / len(drawn)
+    return seconds * spec.train.steps
+
+
+def _kind(spec: RunSpec) -> str:
+    return f"{spec.kind}-{spec.method}-{spec.train_rung}"
+
+
+def _weight(spec: RunSpec) -> float:
+    """Orders work by how long it takes: steps times points, a mix counted by what it may see."""
+    if spec.train is None:
+        return 0.0
+    return spec.train.steps * spec.train_rung**2 * (3.0 if spec.method == "multires" else 1.0)
+
+
+def _megabytes(specs: Sequence[RunSpec], wanted: Request) -> float:
+    """Weights, optimiser state and curve of each run, roughly; fields dominate at fine rungs."""
+    points = sum(rung**2 for rung in wanted.spec.rungs)
+    return sum(8.0 + 16 * points / 1e6 if spec.train else 1.0 + 16 * points / 1e6 for spec in specs)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
