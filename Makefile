@@ -17,6 +17,7 @@ demo: $(VENV)/ready
 	$(BIN)/anchorbench fetch
 	$(BIN)/anchorbench train --method baseline --method multires --method frl --with-references --results $(RESULTS)
 	$(BIN)/anchorbench train --dataset sevir --method baseline --method multires --results $(RESULTS)
+	$(BIN)/anchorbench train --dataset sevir --method multires --set method.hold_out=true --results $(RESULTS)
 	$(BIN)/anchorbench report --results $(RESULTS)
 
 test: $(VENV)/ready

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from anchorbench.errors import ConfigError, unknown
 
@@ -30,14 +31,36 @@ LADDER_FORMAT = 1
 
 
 class Frozen(BaseModel):
-    """Immutable, and no field that it does not know."""
+    """Immutable; no field that it does not know, no number that is NaN or infinite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of all fields."""
         return digest_of(self.model_dump(mode="json"))
+
+
+def canonical(value: Any) -> str:
+    """The JSON of plain values with sorted keys.  Raises ConfigError for what has none: NaN, infinity, an object."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"a spec holds finite numbers, words, lists and groups of them: {error}") from None
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of the canonical JSON of plain values.  Raises ConfigError for what has none."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def _as_read_back(values: dict[str, Any]) -> dict[str, Any]:
+    """Lists for tuples, words for the keys: what a saved spec holds, so that it reads back equal."""
+    plain: dict[str, Any] = json.loads(canonical(values))
+    return plain
+
+
+Plain = Annotated[dict[str, Any], AfterValidator(_as_read_back)]
 
 
 class Variable(Frozen):
@@ -56,11 +79,11 @@ class LadderSpec(Frozen):
     size: str
     restriction: str
     rungs: tuple[int, ...] = Field(min_length=1)
-    grid: dict[str, Any] = Field(description="the finest grid, as Grid.to_dict")
+    grid: Plain = Field(description="the finest grid, as Grid.to_dict")
     variables: tuple[Variable, ...] = Field(min_length=1)
     time_step: float
     time_unit: str
-    origin: dict[str, Any] = Field(description="generator parameters, or the digest and crop of the source")
+    origin: Plain = Field(description="generator parameters, or the digest and crop of the source")
     format: int = LADDER_FORMAT
 
     @model_validator(mode="after")
@@ -77,18 +100,18 @@ class LadderSpec(Frozen):
 class TrainOptions(Frozen):
     """How a model is trained; every field changes the weights, so all are in the run's hash."""
 
-    steps: int = Field(1500, ge=1, description="optimiser steps")
-    batch: int = Field(32, ge=1, description="samples a step")
-    learning_rate: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="after a linear warm-up")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    validate_every: int = Field(250, ge=1, description="steps between two looks at the validation split")
-    increment: bool = Field(True, description="the model adds to the last frame instead of replacing it")
+    steps: int = Field(default=1500, ge=1, description="optimiser steps")
+    batch: int = Field(default=32, ge=1, description="samples a step")
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["cosine", "constant"] = Field(default="cosine", description="after a linear warm-up")
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
+    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    validate_every: int = Field(default=250, ge=1, description="steps between two looks at the validation split")
+    increment: bool = Field(default=True, description="the model adds to the last frame instead of replacing it")
     precision: Literal["float32", "bf16"] = "float32"
-    compile: bool = Field(False, description="torch.compile the model")
-    warm_start: str | None = Field(None, description="folder name of a finished run whose weights to begin with")
+    compile: bool = Field(default=False, description="torch.compile the model")
+    warm_start: str | None = Field(default=None, description="folder name of a finished run to begin with")
 
 
 class RunSpec(Frozen):
@@ -100,17 +123,17 @@ class RunSpec(Frozen):
     source: str
     size: str
     task: str
-    lead: int = Field(1, ge=1, description="time steps between the last input frame and the target")
-    frames_in: int = Field(1, ge=1)
+    lead: int = Field(default=1, ge=1, description="time steps between the last input frame and the target")
+    frames_in: int = Field(default=1, ge=1)
     model: str
-    model_options: dict[str, Any] = Field(default_factory=dict)
-    model_digest: str | None = Field(None, description="of the file of a user's own model")
+    model_options: Plain = Field(default_factory=dict)
+    model_digest: str | None = Field(default=None, description="of the file of a user's own model")
     method: str
-    method_options: dict[str, Any] = Field(default_factory=dict)
+    method_options: Plain = Field(default_factory=dict)
     train: TrainOptions | None = Field(default_factory=TrainOptions, description="null for a reference")
     train_rung: int = Field(description="the finest rung of zero-shot training")
     band_rung: int = Field(description="the rung whose band is scored: the train rung, but for `native`")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     protocol: int = PROTOCOL
 
     @property
@@ -120,16 +143,10 @@ class RunSpec(Frozen):
         return f"{self.dataset}-{method}-{model}-s{self.seed}-{self.digest[:8]}"
 
 
-def digest_of(value: Any) -> str:
-    """SHA-256 of the canonical JSON of plain values."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def validated(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
     """`model(**values)`; a mistake becomes one ConfigError that names the option and the nearest that exists."""
     try:
-        return model(**values)
+        return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -139,9 +156,9 @@ def validated(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """`["train.steps=100", "model.width=8"]` -> `{"train": {"steps": 100}, "model": {"width": 8}}`, values as YAML.
+    """`["train.steps=100", "model.width=8"]` -> `{"train": {"steps": 100}, "model": {"width": 8}}`, values as YAML 1.2.
 
-    A comma list becomes a list: `data.rungs=16,32,64`.
+    A comma list becomes a list: `data.rungs=16,32,64`.  Raises ConfigError for what is no setting.
     """
     tree: dict[str, Any] = {}
     for setting in settings:
@@ -149,9 +166,10 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         path = key.strip().split(".")
         if not equals or not all(path):
             raise ConfigError(f"--set takes name=value, not '{setting}'", do="for example --set train.steps=500")
+        listed = "," in text and not text.lstrip().startswith(("[", "{", "'", '"'))
         try:
-            value = yaml.safe_load(f"[{text}]" if "," in text and not text.lstrip().startswith(("[", "{")) else text)
-        except yaml.YAMLError:
+            value = yaml.load(f"[{text}]" if listed else text, _CoreLoader)
+        except (yaml.YAMLError, ValueError, KeyError):
             raise ConfigError(f"--set {key}: '{text}' is no YAML value") from None
         node = tree
         for part in path[:-1]:
@@ -162,10 +180,33 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return tree
 
 
+class _CoreLoader(yaml.SafeLoader):
+    """YAML 1.2's core schema.  PyYAML's own, 1.1, takes 1e-3 for a word, 010 for eight and 2018-05-01 for a date."""
+
+
+_CoreLoader.yaml_implicit_resolvers = {}
+_CoreLoader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in ("null", "bool", "str", "seq", "map")
+}
+for _tag, _pattern in (
+    ("null", r"~|null|Null|NULL|"),
+    ("bool", r"true|True|TRUE|false|False|FALSE"),
+    ("int", r"[-+]?[0-9]+"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan"),
+):
+    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), None)
+_CoreLoader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+_CoreLoader.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(re.sub(r"\.(?=[in])", "", node.value)))
+
+
 def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
-    """Trees laid over one another, the last on top."""
+    """Trees laid over one another, the last on top.  Raises ConfigError where a single value stands for a tree."""
     out: dict[str, Any] = {}
     for tree in trees:
+        if not isinstance(tree, Mapping):
+            raise ConfigError(f"a group of options is wanted, not {tree!r}", do="for example --set train.steps=500")
         for key, value in tree.items():
             below = out.get(key)
             out[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value

@@ -154,7 +154,8 @@ def judge(
         "anchoring_reasons": reasons,
         "headroom": _headroom(trained_there, used, train_rung, delta, level),
     }
-    if used and min(error[r] for r in used) <= ROUNDING:
+    # Before the floor is asked: an oracle's zero lies below any floor, and is no lack of rungs.
+    if min(error.values()) <= ROUNDING:
         zero = "the resolved error is zero to rounding: there is no slope to judge"
         return Verdict(word=None, notes=(zero, *notes), **common)
     if len(used) < 2:

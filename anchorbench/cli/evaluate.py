@@ -10,7 +10,9 @@ from anchorbench.cli.show import RESULTS, Cache, Json, Results, bars, cache_fold
 
 
 def evaluate(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, as `anchorbench list runs` shows them.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders, as `anchorbench list runs` shows them.")
+    ],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1)] = None,
     results: Results = RESULTS,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anchorbench.cli.show import Cache, Json, bars, cache_folder, print_json, say
+from anchorbench.cli.show import Cache, Json, Tell, bars, cache_folder, print_json, say
 
 
 def fetch(
@@ -14,13 +14,16 @@ def fetch(
     size: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
     source: Annotated[str, typer.Option(help="auto, sample or generated; auto is the catalogue's choice.")] = "auto",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Override one option: rungs=16,32,64 or generator.viscosity=0.002.")
+        list[str] | None,
+        typer.Option("--set", help="Override one option: rungs=16,32,64 or generator.viscosity=0.002."),
     ] = None,
     force: Annotated[bool, typer.Option(help="Make it again; the good copy stays until the new one is whole.")] = False,
     verify: Annotated[bool, typer.Option(help="Hash every file of the ladders that are there.")] = False,
     offline: Annotated[bool, typer.Option(envvar="ANCHORBENCH_OFFLINE", help="Touch no network.")] = False,
     device: Annotated[str, typer.Option(help="Where solvers run: auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of a solver [default: the cores that are free].")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of a solver [default: the cores that are free].")
+    ] = None,
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
@@ -48,14 +51,11 @@ def fetch(
             why = f" (source {one.source}, the catalogue's choice for {size})" if source == "auto" else ""
             say(f"{one.entry.name}: {one.display_name}{why}; about {one.disk_bytes() / 1e6:.0f} MB on disk")
             with bars() as tell:
-                ladder = fetch_ladder(
-                    one,
-                    folder,
-                    force=force,
-                    offline=offline,
-                    device=str(where),
-                    progress=lambda stage, share, name=one.entry.name: tell(f"{name}: {stage}", "", share),
-                )
+
+                def show(stage: str, share: float, name: str = one.entry.name, tell: Tell = tell) -> None:
+                    tell(f"{name}: {stage}", "", share)
+
+                ladder = fetch_ladder(one, folder, force=force, offline=offline, device=str(where), progress=show)
         made.append(
             {
                 "dataset": one.entry.name,

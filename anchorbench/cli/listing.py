@@ -8,7 +8,9 @@ import typer
 
 from anchorbench.cli.show import RESULTS, Cache, Json, Results, cache_folder, print_json, stdout
 
-listing = typer.Typer(help="Datasets, ladders, runs, models, methods, plots.", no_args_is_help=True, rich_markup_mode=None)
+listing = typer.Typer(
+    help="Datasets, ladders, runs, models, methods, plots.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def _table(title: str, rows: list[dict[str, Any]], *, as_json: bool, key: str) -> None:
@@ -22,8 +24,13 @@ def _table(title: str, rows: list[dict[str, Any]], *, as_json: bool, key: str) -
     for name in rows[0] if rows else ():
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*[", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in row.values()])
+        table.add_row(*[_cell(value) for value in row.values()])
     stdout().print(table if rows else f"{title}: none")
+
+
+def _cell(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
+    return text or "-"
 
 
 @listing.command("datasets")
@@ -45,7 +52,7 @@ def datasets(cache: Cache = None, as_json: Json = False) -> None:
                     "tasks": list(entry.tasks),
                     "rungs": list(values.rungs),
                     "train_rung": values.train_rung,
-                    "fetched": there or "-",
+                    "fetched": there,
                 }
             )
     _table("datasets", rows, as_json=as_json, key="datasets")
@@ -85,7 +92,11 @@ def runs(results: Results = RESULTS, as_json: Json = False) -> None:
         {
             "run": run.path.name,
             "kind": run.spec.kind,
+            "dataset": run.spec.dataset,
             "size": run.spec.size,
+            "method": run.spec.method,
+            "model": run.spec.model,
+            "seed": run.spec.seed,
             "train_rung": run.spec.train_rung,
             "state": "finished" if run.finished else "unfinished",
         }
@@ -112,7 +123,7 @@ def methods(as_json: Json = False) -> None:
         {"method": name, "kind": "method", "track": track, "tasks": list(tasks), "what": what}
         for name, (_, _, track, tasks, what) in METHODS.items()
     ] + [
-        {"method": name, "kind": "reference", "track": "-", "tasks": list(tasks), "what": what}
+        {"method": name, "kind": "reference", "track": None, "tasks": list(tasks), "what": what}
         for name, (tasks, what) in REFERENCES.items()
     ]
     _table("methods and references", rows, as_json=as_json, key="methods")

@@ -19,9 +19,21 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Draw error against resolution, say the verdicts, and write one HTML page and one Markdown."""
+    from anchorbench.errors import CatalogError, RunError, unknown
     from anchorbench.report import make_report
+    from anchorbench.runs.store import find_runs
 
-    made = make_report(results, out=out or results / "report", plots=plot, dataset=dataset, delta=delta)
+    folder = out or results / "report"
+    if dataset is not None:
+        known = {run.spec.dataset for run in find_runs(results)}
+        if known and dataset not in known:
+            raise CatalogError(f"{results}: {unknown('dataset with runs', dataset, known)}")
+    try:
+        made = make_report(results, out=folder, plots=plot, dataset=dataset, delta=delta)
+    except OSError as error:
+        raise RunError(
+            f"the report could not be written to {folder}: {error.strerror or error}", do="choose another --out"
+        ) from None
     if as_json:
         print_json(made.json)
     else:

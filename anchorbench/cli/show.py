@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,14 +22,18 @@ Results = Annotated[
 ]
 Cache = Annotated[
     Path | None,
-    typer.Option("--cache", envvar="ANCHORBENCH_CACHE", help="Folder of the ladders [default: the user's cache folder]."),
+    typer.Option("--cache", envvar="ANCHORBENCH_CACHE", help="Folder of the ladders [default: the user's cache]."),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override one option: train.steps=500, model.width=16, method.waves=8, data.rungs=16,32."),
+    typer.Option(
+        "--set", help="Override one option: train.steps=500, model.width=16, method.waves=8, data.rungs=8,16."
+    ),
 ]
 
 RESULTS = Path("results")
+#: name, what it does now, share done
+Tell = Callable[[str, str, float], None]
 
 
 def cache_folder(given: Path | None) -> Path:
@@ -64,8 +68,11 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[str, str, float], None]]:
-    """Progress bars on stderr.  Yields tell(name, what, share): one bar a name, with time left."""
+def bars() -> Iterator[Tell]:
+    """Progress bars on stderr, where everything that is printed meanwhile goes too (a user's model may print).
+
+    Yields tell(name, what, share): one bar a name, with time left.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
@@ -79,7 +86,7 @@ def bars() -> Iterator[Callable[[str, str, float], None]]:
     )
     console = stderr()
     tasks: dict[str, Any] = {}
-    with Progress(*columns, console=console, transient=False) as progress:
+    with redirect_stdout(sys.stderr), Progress(*columns, console=console, transient=False) as progress:
 
         def tell(name: str, what: str, share: float) -> None:
             _start(progress, tasks, name)

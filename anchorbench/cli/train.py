@@ -8,6 +8,8 @@ import typer
 
 from anchorbench.cli.show import RESULTS, Cache, Json, Results, Set, bars, cache_folder, print_json, say
 
+MOST_SEEDS = 1000
+
 
 def train(
     method: Annotated[list[str] | None, typer.Option(help="Method; may be given several times.")] = None,
@@ -16,14 +18,18 @@ def train(
     task: Annotated[str | None, typer.Option(help="Task [default: the dataset's first].")] = None,
     size: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
     source: Annotated[str, typer.Option(help="auto, sample or generated.")] = "auto",
-    train_rung: Annotated[int | None, typer.Option(help="Finest rung of zero-shot training [default: the catalogue's].")] = None,
-    seeds: Annotated[str, typer.Option(help="How many (3: 0, 1, 2), or which (0,4,7).")] = "3",
+    train_rung: Annotated[
+        int | None, typer.Option(help="Finest rung of zero-shot training [default: the catalogue's].")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="How many (3 is 0, 1 and 2), or which (0,4,7; one alone as 4,).")] = "3",
     with_references: Annotated[
         bool, typer.Option(help="Add baseline, and native: the baseline trained at finer rungs.")
     ] = False,
     settings: Set = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at once [default: the free cores; 1 on a GPU].")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs at once [default: the free cores; 1 on a GPU].")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads a run [default: free cores / workers].")] = None,
     force: Annotated[bool, typer.Option(help="Run again what is finished.")] = False,
     offline: Annotated[bool, typer.Option(envvar="ANCHORBENCH_OFFLINE", help="Touch no network.")] = False,
@@ -36,9 +42,13 @@ def train(
     Missing data is fetched, a finished run is not run again, and a stopped one goes on where it was.
     """
     from anchorbench.config import parse_settings
+    from anchorbench.errors import ConfigError
     from anchorbench.runs import Asked, train_all
 
     tree = parse_settings(settings or [])
+    data = tree.pop("data", {})
+    if not isinstance(data, dict):
+        raise ConfigError(f"--set data={data}: 'data' is a group of options", do="for example --set data.rungs=8,16,32")
     asked = Asked(
         dataset=dataset,
         size=size,
@@ -49,7 +59,7 @@ def train(
         train_rung=train_rung,
         seeds=parse_seeds(seeds),
         with_references=with_references,
-        data=tree.pop("data", {}),
+        data=data,
         settings=tree,
     )
     with bars() as tell:
@@ -71,13 +81,14 @@ def train(
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """`3` is 0, 1, 2; `0,4,7` are those.  Raises ConfigError for anything else."""
+    """`3` is 0, 1, 2; `0,4,7` are those; `4,` is 4 alone.  Raises ConfigError for anything else."""
     from anchorbench.errors import ConfigError
 
     try:
-        numbers = [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.removesuffix(",").split(",")]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 0 or (len(numbers) == 1 and numbers[0] < 1):
-        raise ConfigError(f"--seeds is a count such as 3, or a list such as 0,4,7; not '{text}'")
-    return tuple(range(numbers[0])) if len(numbers) == 1 else tuple(dict.fromkeys(numbers))
+    listed = "," in text
+    if not numbers or min(numbers) < 0 or max(numbers) >= 2**31 or (not listed and not 1 <= numbers[0] <= MOST_SEEDS):
+        raise ConfigError(f"--seeds is a count such as 3 (at most {MOST_SEEDS}), or a list such as 0,4,7; not '{text}'")
+    return tuple(dict.fromkeys(numbers)) if listed else tuple(range(numbers[0]))

@@ -7,6 +7,7 @@ carries the digest of the file it came from; a truncated or stale one is made ag
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -28,9 +29,9 @@ def cached_array(folder: Path, file: str, group: str, variable: str, *, digest: 
     if (mapped := _open_whole(path)) is not None:
         return mapped
     values = read_variable(folder / file, group, variable)
-    path.parent.mkdir(exist_ok=True)
     part = path.with_name(f".{stem}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(exist_ok=True)
         with part.open("wb") as out:
             np.save(out, values)
             out.flush()
@@ -38,10 +39,12 @@ def cached_array(folder: Path, file: str, group: str, variable: str, *, digest: 
         part.replace(path)
     except OSError as error:
         raise LadderError(
-            f"the array cache {path} could not be written: {error.strerror}", do="free some space, then try again"
+            f"the array cache {path} could not be written: {error.strerror or error}",
+            do="free some space, then try again",
         ) from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     mapped = _open_whole(path)
     if mapped is None:
         raise LadderError(f"the array cache {path} does not read back", do="check the disk, then try again")
@@ -58,14 +61,16 @@ def read_variable(path: Path, group: str, variable: str) -> np.ndarray:
         raise LadderError(
             f"{path} cannot be read at {group}/{variable}: {error}", do="anchorbench fetch --force makes it again"
         ) from None
-    return np.nan_to_num(np.ascontiguousarray(values, dtype=np.float32), copy=False)
+    values = np.require(values, np.float32, ["C", "W"])
+    values[np.isnan(values)] = 0.0
+    return values
 
 
 def _open_whole(path: Path) -> np.ndarray | None:
     """The memory map, or None where the file is missing or not whole."""
     try:
-        mapped = cast(np.ndarray, np.load(path, mmap_mode="r"))
-        offset = mapped.offset if isinstance(mapped, np.memmap) else 0
-    except (OSError, ValueError, EOFError):
+        mapped = np.lib.format.open_memmap(path, mode="r")
+    except Exception:  # a damaged header reaches numpy as Python source: tokenizer, parser and sort each have their own
         return None
-    return mapped if offset + mapped.nbytes == path.stat().st_size else None
+    whole = mapped.dtype == np.float32 and mapped.offset + mapped.nbytes == path.stat().st_size
+    return mapped if whole and mapped.flags.c_contiguous else None

@@ -11,14 +11,14 @@ from typing import Any
 from anchorbench.config import LadderSpec, merged, validated
 from anchorbench.data import sources
 from anchorbench.data.catalog import Catalog, DatasetEntry, SampleSource, SizeEntry
-from anchorbench.data.ladder import SPLITS, Ladder, ladder_folder, open_ladder, write_ladder
+from anchorbench.data.ladder import COMPLETE, SPLITS, Ladder, ladder_folder, ladder_lock, open_ladder, write_ladder
 from anchorbench.errors import ConfigError, LadderError, unknown
 from anchorbench.fields import Grid
 
 Progress = Callable[[str, float], None]
 
-#: What `fetch --set` and `train --set data.…` may change.
-SETTINGS = ("rungs", "crop", "generator", "selection")
+#: What `fetch --set` and `train --set data.…` may change, by kind of source.
+SETTINGS = {"generated": ("rungs", "generator"), "sample": ("rungs", "crop", "selection")}
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ class Request:
         """About what the ladder takes on disk with the array cache that training makes: twice its values."""
         frames = int(self.options.get("frames", 24))
         counts = self.options.get("trajectories") or self.options.get("most") or {}
-        samples = sum(counts.get(split, 32) for split in SPLITS)
-        points = sum(rung**2 for rung in self.spec.rungs)
+        samples: int = sum(counts.get(split, 32) for split in SPLITS)
+        finest = Grid.from_dict(self.spec.grid)
+        points = sum(finest.with_rung(rung).n_points for rung in self.spec.rungs)
         copies = 2 if self.spec.restriction == "spectral" else 4  # with the observed area beside the values
         return 4 * copies * samples * frames * points * len(self.spec.variables)
 
@@ -53,21 +54,23 @@ def request(
 ) -> Request:
     """What ladder these words mean.  Nothing is read or made.
 
-    Raises CatalogError or ConfigError for a dataset, size, source or setting that there is not.
+    Where the rungs that are asked for lack the train rung, the coarsest of them takes its place.
+
+    Raises CatalogError or ConfigError for a dataset, size, source or setting that there is not, or that cannot be.
     """
     entry = catalog.dataset(dataset)
     changes = dict(settings or {})
-    for name in changes:
-        if name not in SETTINGS:
-            raise ConfigError(f"dataset '{dataset}': {unknown('setting', name, SETTINGS)}")
     kind, found = entry.source(source, size=size)
+    for name in changes:
+        if name not in SETTINGS[kind]:
+            raise ConfigError(f"dataset '{dataset}', source {kind}: {unknown('setting', name, SETTINGS[kind])}")
     values = merged(entry.size(size).model_dump(), changes)
-    if isinstance(values["rungs"], list | tuple) and values["train_rung"] not in values["rungs"]:
-        values["train_rung"] = min(values["rungs"])
-    try:
-        size_entry = SizeEntry(**values)
-    except ValueError as error:
-        raise ConfigError(f"dataset '{dataset}', size {size}: {str(error).splitlines()[2].strip()}") from None
+    where = f"dataset '{dataset}', size {size}"
+    rungs = values["rungs"]
+    if isinstance(rungs, list | tuple) and rungs and values["train_rung"] not in rungs:
+        values["train_rung"] = rungs[0]
+    size_entry = validated(SizeEntry, values, where=where)
+    _check_nesting(size_entry, entry.restriction, where=where)
     box = entry.box(size, crop=size_entry.crop)
     finest = max(size_entry.rungs)
     shape = (finest,) * len(box.extent)
@@ -82,6 +85,12 @@ def request(
         selection = validated(reader.Selection, size_entry.selection, where=f"dataset '{dataset}' selection")
         members = [file.member.sha256 for file in found.files]
         origin = {"members": members, "crop": size_entry.crop, "selection": selection.model_dump(mode="json")}
+    time_step = float(origin["interval"]) if kind == "generated" else entry.time.step
+    if abs(entry.time.lead / time_step - round(entry.time.lead / time_step)) > 1e-9 or entry.time.lead < time_step:
+        raise ConfigError(
+            f"{where}: the lead of {entry.time.lead:g} is no whole number of intervals of {time_step:g}",
+            do=f"--set generator.interval={entry.time.lead:g}",
+        )
     spec = LadderSpec(
         dataset=dataset,
         source=kind,
@@ -90,7 +99,7 @@ def request(
         rungs=size_entry.rungs,
         grid=grid.to_dict(),
         variables=entry.variables,
-        time_step=entry.time.step if kind != "generated" else origin["interval"],
+        time_step=time_step,
         time_unit=entry.time.unit,
         origin=origin,
     )
@@ -108,18 +117,34 @@ def fetch(
 ) -> Ladder:
     """The ladder, made if it is not there.  A second call touches neither network nor solver.
 
-    Raises DownloadError or LadderError; a ladder that was good stays until its successor is whole.
+    Two processes that want it at once make it once.  Raises DownloadError or LadderError; a ladder that was good stays
+    until its successor is whole.
     """
-    if not force:
-        try:
-            return open_ladder(wanted.spec, cache)
-        except LadderError:
-            if (ladder_folder(wanted.spec, cache) / "ladder.json").exists():
-                raise  # damaged: say so, rather than replace what a person may want to look at
+    if not force and (ladder := _there(wanted, cache)) is not None:
+        return ladder
+    with ladder_lock(wanted.spec, cache):
+        if not force and (ladder := _there(wanted, cache)) is not None:
+            return ladder
+        return _make(wanted, cache, force=force, offline=offline, device=device, progress=progress)
+
+
+def _there(wanted: Request, cache: Path) -> Ladder | None:
+    """The ladder, None where there is none.  Raises LadderError for a damaged one: a person may want to look at it."""
+    try:
+        return open_ladder(wanted.spec, cache)
+    except LadderError:
+        if (ladder_folder(wanted.spec, cache) / COMPLETE).exists():
+            raise
+    return None
+
+
+def _make(
+    wanted: Request, cache: Path, *, force: bool, offline: bool, device: str, progress: Progress | None
+) -> Ladder:
     need, free = wanted.disk_bytes(), _free_bytes(cache)
     if free < need:
         raise LadderError(
-            f"no space left: '{wanted.spec.name}' takes about {need / 1e6:.0f} MB, {cache} has {free / 1e6:.0f} MB free",
+            f"no space left: '{wanted.spec.name}' takes about {need / 1e6:.0f} MB, {cache} has {free / 1e6:.0f} MB",
             do="free some space, or choose another folder with --cache",
         )
 
@@ -155,6 +180,17 @@ def fetch(
     for split in splits.values():
         attrs.update({name: str(value) for name, value in split.attrs.items()})
     return write_ladder(wanted.spec, splits, cache, attrs=attrs, progress=tell("writing"))
+
+
+def _check_nesting(size: SizeEntry, restriction: str, *, where: str) -> None:
+    """Raises ConfigError where a rung's cells are no whole cells of the source: found before a download, not after."""
+    points = size.crop or size.rungs[-1]
+    odd = [rung for rung in size.rungs if points % rung]
+    if restriction in ("block_mean", "stride") and odd:
+        raise ConfigError(
+            f"{where}: rungs {', '.join(map(str, odd))} do not divide its {points} points, as {restriction} needs",
+            do="choose rungs among " + ", ".join(str(n) for n in range(4, points + 1) if points % n == 0),
+        )
 
 
 def _free_bytes(folder: Path) -> int:

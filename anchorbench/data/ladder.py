@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,8 @@ from anchorbench.fields.resample import Restriction
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COMPLETE = "ladder.json"
+#: Beside a ladder's folder: one that is being written, the one that it will replace, and who may.
+PART, FORMER, LOCK = ".part", ".former", ".lock"
 
 
 @dataclass(frozen=True)
@@ -143,16 +146,21 @@ def ladder_folder(spec: LadderSpec, cache: Path) -> Path:
 
 
 def open_ladder(spec: LadderSpec, cache: Path) -> Ladder:
-    """Open a ladder that is whole.  Raises LadderError where it is missing, truncated or of another format."""
+    """Open a ladder that is whole.  Raises LadderError where it is missing, truncated, or not the one of its name."""
     folder = ladder_folder(spec, cache)
+    _finish_swap(folder)
     try:
         about = json.loads((folder / COMPLETE).read_text())
-    except FileNotFoundError:
+        sizes = {split: int(about["splits"][split]["size"]) for split in SPLITS}
+        same = LadderSpec(**about["spec"]) == spec
+    except (FileNotFoundError, NotADirectoryError):
         raise LadderError(f"there is no ladder '{spec.name}' in {cache}", do=refetch(spec, force=False)) from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise LadderError(f"{folder / COMPLETE} is damaged", do=refetch(spec)) from None
-    for split in SPLITS:
-        path, size = folder / f"{split}.nc", about["splits"][split]["size"]
+    if not same:
+        raise LadderError(f"{folder / COMPLETE} describes another ladder than '{spec.name}'", do=refetch(spec))
+    for split, size in sizes.items():
+        path = folder / f"{split}.nc"
         found = path.stat().st_size if path.exists() else 0
         if found != size:
             raise LadderError(f"{path} is truncated: {found} of {size} bytes", do=refetch(spec))
@@ -162,9 +170,10 @@ def open_ladder(spec: LadderSpec, cache: Path) -> Ladder:
 def find_ladder(dataset: str, source: str, size: str, digest: str, cache: Path) -> Ladder:
     """The ladder of that digest.  Raises LadderError where the cache has none."""
     folder = cache / dataset / source / f"{size}-{digest[:8]}"
+    _finish_swap(folder)
     try:
         spec = LadderSpec(**json.loads((folder / COMPLETE).read_text())["spec"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise LadderError(
             f"there is no whole ladder {folder}",
             do=f"anchorbench fetch {dataset} --size {size} --source {source}, with the --set options of the run",
@@ -214,16 +223,17 @@ def write_ladder(
 
     splits: per split the fields on the truth's grid.  attrs: provenance, for every file.  static: fields that do
     not change, on the truth's grid.  floor: error of the truth by band rung.
+
+    A ladder of the same name stays until this one is whole.  Raises LadderError where it cannot be written, or where
+    a value that counts is NaN or infinite.
     """
     folder = ladder_folder(spec, cache)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if (folder / COMPLETE).exists():
-            shutil.rmtree(folder)
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+    part = folder.with_name(folder.name + PART)
+    with ladder_lock(spec, cache):
+        _finish_swap(folder)
         try:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
             about: dict[str, Any] = {
                 "masked": any(s.valid is not None for s in splits.values()),
                 "static": list(static or {}),
@@ -246,17 +256,53 @@ def write_ladder(
                 if progress is not None:
                     progress((i + 1) / len(SPLITS))
             (part / COMPLETE).write_text(json.dumps(about, indent=1))
+            former = folder.with_name(folder.name + FORMER)
+            shutil.rmtree(former, ignore_errors=True)
+            if folder.exists():
+                folder.rename(former)
             part.rename(folder)
+            shutil.rmtree(former, ignore_errors=True)
         except OSError as error:
+            raise _unwritable(spec, cache, error.strerror or str(error)) from None
+        except RuntimeError as error:
+            # HDF5 has no errno: a full disk is "NetCDF: HDF error", when the file is written or only when it is closed.
+            if not str(error).startswith("NetCDF:"):
+                raise
+            raise _unwritable(spec, cache, str(error)) from None
+        finally:
             shutil.rmtree(part, ignore_errors=True)
-            raise LadderError(
-                f"the ladder '{spec.name}' could not be written: {error.strerror or error}",
-                do=f"free some space, or choose another folder with --cache (now {cache})",
-            ) from None
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-    return open_ladder(spec, cache)
+            _finish_swap(folder)
+        return open_ladder(spec, cache)
+
+
+def ladder_lock(spec: LadderSpec, cache: Path) -> FileLock:
+    """Held by whoever makes this ladder; the same process may take it again.  Raises LadderError where it cannot be."""
+    folder = ladder_folder(spec, cache)
+    lock = folder.with_name(folder.name + LOCK)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError as error:
+        raise _unwritable(spec, cache, error.strerror or str(error)) from None
+    return FileLock(lock, is_singleton=True)
+
+
+def _finish_swap(folder: Path) -> None:
+    """Between two renames a ladder bears its former name only; whoever was killed there left it so."""
+    former = folder.with_name(folder.name + FORMER)
+    if folder.exists() or not former.exists():
+        return
+    lock = FileLock(folder.with_name(folder.name + LOCK), is_singleton=True)
+    with suppress(OSError), lock.acquire(timeout=10):  # whoever holds it is about to finish the swap
+        if not folder.exists():
+            former.rename(folder)
+
+
+def _unwritable(spec: LadderSpec, cache: Path, why: str) -> LadderError:
+    return LadderError(
+        f"the ladder '{spec.name}' could not be written: {why}",
+        do=f"free some space, or choose another folder with --cache (now {cache})",
+    )
 
 
 def file_digest(path: Path) -> str:
@@ -265,8 +311,8 @@ def file_digest(path: Path) -> str:
 
 
 def refetch(spec: LadderSpec, *, force: bool = True) -> str:
-    again = " --force" if force else ""
-    return f"make it again:  anchorbench fetch {spec.dataset} --size {spec.size} --source {spec.source}{again}"
+    command = f"anchorbench fetch {spec.dataset} --size {spec.size} --source {spec.source}"
+    return f"make it again:  {command} --force" if force else f"make it:  {command}"
 
 
 def _write_split(
@@ -278,13 +324,16 @@ def _write_split(
     *,
     masked: bool,
 ) -> dict[str, float]:
-    """One NetCDF file with a group a rung.  Returns the share of variance that each step down removed."""
+    """One NetCDF file with a group a rung.
+
+    Returns the share of variance that each step down removed, the mean of the variables' shares.
+    """
     finest = Grid.from_dict(spec.grid)
     valid = fields.valid
     if masked and valid is None:
         valid = np.ones_like(next(iter(fields.values.values())), dtype=bool)
     lost: dict[str, float] = {}
-    variance_above: float | None = None
+    above: dict[str, float] = {}
     with netCDF4.Dataset(path, "w", format="NETCDF4") as nc:
         nc.setncatts(
             {
@@ -301,24 +350,39 @@ def _write_split(
             group = nc.createGroup(rung_name(rung))
             _write_coordinates(group, grid, fields, spec)
             weights = None if valid is None else _chunked(valid, grid, spec, kind="weights")
-            variance = 0.0
+            removed = []
             for variable in spec.variables:
                 values = _chunked(fields.values[variable.name], grid, spec, valid=valid)
+                if not np.isfinite(values).all():
+                    raise LadderError(
+                        f"'{variable.name}' is NaN or infinite at points that are not masked: {path.stem}"
+                    )
+                variance = _variance(values, weights)
+                before = above.get(variable.name, variance)
+                removed.append(1.0 - variance / before if before > 0 else 0.0)
+                above[variable.name] = variance
                 if weights is not None:
-                    variance += float((weights * values**2).sum() / weights.sum())
                     values = np.where(weights > 0, values, np.float32(np.nan))
-                else:
-                    variance += float(values.var(dtype=np.float64))
                 _write_variable(group, variable.name, values, units=variable.units, long_name=variable.long_name)
             if weights is not None:
                 _write_variable(group, "valid_area", weights, units="1", long_name="share of the cell observed")
             for name, values in static.items():
                 out = restrict(torch.from_numpy(values), grid, how=cast(Restriction, spec.restriction))
-                group.createVariable(name, "f4", grid.axes)[:] = out.numpy()
-            lost[rung_name(rung)] = 0.0 if variance_above is None else 1.0 - variance / max(variance_above, 1e-300)
-            group.energy_removed_by_this_step = lost[rung_name(rung)]
-            variance_above = variance
+                written = group.createVariable(name, "f4", grid.axes)
+                written[:] = out.numpy()
+                written.long_name = f"{name}, the same in all samples at all times"
+            lost[grid.name] = float(np.mean(removed))
+            group.energy_removed_by_this_step = lost[grid.name]
     return lost
+
+
+def _variance(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """Σ w (u − ū)² / Σ w over all points."""
+    if weights is None:
+        return float(values.var(dtype=np.float64))
+    w = weights.astype(np.float64)
+    total = max(w.sum(), 1e-300)
+    return float((w * (values - (w * values).sum() / total) ** 2).sum() / total)
 
 
 def _chunked(
@@ -360,7 +424,9 @@ def _write_coordinates(group: netCDF4.Group, grid: Grid, fields: SplitFields, sp
     if fields.times is not None:
         start = group.createVariable("start", "i8", ("sample",))
         start[:] = np.asarray(fields.times)[:, 0].astype("datetime64[s]").astype(np.int64)
-        start.setncatts({"units": "seconds since 1970-01-01T00:00:00Z", "standard_name": "time", "calendar": "standard"})
+        start.setncatts(
+            {"units": "seconds since 1970-01-01T00:00:00Z", "standard_name": "time", "calendar": "standard"}
+        )
     for i, (axis, n) in enumerate(zip(grid.axes, grid.shape, strict=True)):
         group.createDimension(axis, n)
         coordinate = group.createVariable(axis, "f8", (axis,))

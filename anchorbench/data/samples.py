@@ -35,6 +35,8 @@ class Normaliser:
         for variable in ladder.spec.variables:
             values = np.asarray(ladder.array("train", rung, variable.name), dtype=np.float64)
             w = None if weights is None else np.asarray(weights, dtype=np.float64)
+            if w is not None and not w.any():
+                raise LadderError(f"nothing was observed in the training split of {ladder.spec.name}")
             m = float(np.average(values, weights=w))
             s = math.sqrt(float(np.average((values - m) ** 2, weights=w)))
             if not s > 0:
@@ -56,7 +58,7 @@ class Normaliser:
 class Batch:
     """What a method sees of a few samples on one rung.
 
-    inputs (B, C, *grid) and targets (B, C', *out_grid), normalised; channels are (variable, frame), frames oldest first.
+    inputs (B, C, *grid), targets (B, C', *out_grid), normalised; channels are (variable, frame), frames oldest first.
     mask (B, 1, *out_grid): valid-area weights of the target, None where nothing is missing; input_mask (B, 1, *grid):
     share of the area observed in all input frames.  static (B, S, *grid): fields that do not change.
     clusters (B,): which independent unit each sample belongs to.
@@ -113,9 +115,9 @@ class Windows:
         self.per_sample = frames - frames_in - lead + 1
         if self.per_sample < 1:
             raise LadderError(
-                f"{split} of {ladder.spec.name} has {frames} frames a sample: too few for {frames_in} in and lead {lead}"
+                f"{split} of {ladder.spec.name} has {frames} frames a sample: too few for {frames_in} in, lead {lead}"
             )
-        self._n = samples * self.per_sample
+        self._n = int(samples * self.per_sample)
         self.static = None if static is None else static.to(self.device, torch.float32)
         fits = sum(v.nbytes for v in self._values) <= resident_bytes
         self._resident = [self._on_device(v) for v in self._values] if self.device.type != "cpu" and fits else None

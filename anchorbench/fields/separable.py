@@ -46,8 +46,11 @@ def along_axes(u: Tensor, matrices: Sequence[Tensor | None]) -> Tensor:
         for axis, matrix in enumerate(reversed(matrices), start=1):
             if matrix is None:
                 continue
-            behind = u.shape[u.ndim - axis + 1 :]
-            u = u @ matrix.mT if axis == 1 else (matrix @ u.flatten(-axis + 1)).reshape(*u.shape[:-axis], -1, *behind)
+            if axis == 1:
+                u = u @ matrix.mT
+                continue
+            shape = (*u.shape[:-axis], matrix.shape[0], *u.shape[1 - axis :])
+            u = (matrix @ u.flatten(1 - axis)).reshape(shape)
     return u
 
 

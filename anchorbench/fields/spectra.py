@@ -44,8 +44,7 @@ class Spectrum:
 
     def pooled(self) -> Spectrum:
         """The mean over all fields: energy (K,), corner ()."""
-        return Spectrum(self.k, self.energy.flatten(0, -2).mean(0) if self.energy.ndim > 1 else self.energy,
-                        self.corner.mean())  # fmt: skip
+        return Spectrum(self.k, self.energy.reshape(-1, len(self.k)).mean(0), self.corner.mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +168,11 @@ def band_matrix(grid: Grid, edges: tuple[float, ...]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Ss]parse.*")  # "in beta state", of a product that is tested here
         return torch.sparse_csr_tensor(
-            start.int(), column[order].int(), weight.flatten().repeat_interleave(2)[inside][order],
-            size=(len(edges) - 1, inside.numel()), check_invariants=False,
-        )  # fmt: skip
+            start.int(),
+            column[order].int(),
+            weight.flatten().repeat_interleave(2)[inside][order],
+            size=(len(edges) - 1, inside.numel()),
+        )
 
 
 def _binned(u: Tensor, v: Tensor | None, grid: Grid, edges: tuple[float, ...]) -> Tensor:

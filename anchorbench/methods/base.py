@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from anchorbench.config import Frozen, validated
 from anchorbench.data.samples import Batch
-from anchorbench.errors import MethodError
+from anchorbench.errors import MethodError, ModelError
 from anchorbench.fields import Grid
 from anchorbench.fields.resample import Restriction
 from anchorbench.models.registry import call
@@ -120,6 +120,12 @@ class Forecaster(nn.Module):
         if (code := self.encoding(batch.grid, batch.inputs)) is not None:
             parts.append(code.expand(len(batch), *code.shape))
         out = call(self.model, torch.cat(parts, dim=1), batch.grid, batch.out_grid)
+        if out.shape[1] != batch.targets.shape[1]:  # it would broadcast, and nobody would know
+            raise ModelError(
+                f"the model's output on rung {batch.out_grid.name} has {out.shape[1]} channels; the target has "
+                f"{batch.targets.shape[1]}",
+                do="a model gives one channel a variable",
+            )
         return out + batch.last_frame() if self.increment else out
 
 

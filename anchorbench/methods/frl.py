@@ -13,7 +13,6 @@ normalisation by band the third step is (1+λ) MSE by Parseval, and does nothing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -24,18 +23,24 @@ from anchorbench.config import Frozen
 from anchorbench.data.samples import Batch
 from anchorbench.errors import MethodError
 from anchorbench.fields import Grid, restrict, restrict_weights
+from anchorbench.fields.separable import constant
 from anchorbench.methods.base import Forecaster, Method, Plan, masked_mean_square
 from anchorbench.methods.encodings import Arm, encode, encoding_channels
 
+#: ε of the spectral loss, in units of the bands' mean energy.
+LEAST_ENERGY = 1e-4
+
 
 class FRLOptions(Frozen):
-    levels: int = Field(1, ge=0, description="J: coarser levels below the train rung; 0 switches step 1 off")
-    encoding: Arm = Field("B", description="arm of step 2; 'none' switches it off")
-    waves: int = Field(4, ge=1, description="M: waves per axis of the encoding")
-    spectral_weight: float = Field(0.1, ge=0, description="λ of step 3; 0 switches it off")
-    spectral_bands: int = Field(8, ge=1)
-    band_normalised: bool = Field(True, description="false: the plain form, which is (1+λ) MSE")
-    cross_scale: float = Field(0.0, ge=0, description="weight of |T F(u) − F(T u)|², T the restriction to the next level")
+    levels: int = Field(default=1, ge=0, description="J: coarser levels below the train rung; 0 switches step 1 off")
+    encoding: Arm = Field(default="B", description="arm of step 2; 'none' switches it off")
+    waves: int = Field(default=4, ge=1, description="M: waves per axis of the encoding")
+    spectral_weight: float = Field(default=0.1, ge=0, description="λ of step 3; 0 switches it off")
+    spectral_bands: int = Field(default=8, ge=1)
+    band_normalised: bool = Field(default=True, description="false: the plain form, which is (1+λ) MSE")
+    cross_scale: float = Field(
+        default=0.0, ge=0, description="weight of |T F(u) − F(T u)|², T the restriction to the next level"
+    )
 
 
 class FRL(Method):
@@ -46,10 +51,10 @@ class FRL(Method):
 
     def __init__(self, plan: Plan, options: Mapping[str, Any]) -> None:
         super().__init__(plan, options)
-        coarsest = plan.train_rung // 2**self.options.levels
-        if plan.train_rung % 2**self.options.levels or coarsest < 4:
+        factor = 2**self.options.levels
+        if any(n % factor or n // factor < 4 for n in plan.train_grid.shape):
             raise MethodError(
-                f"frl: {self.options.levels} levels below rung {plan.train_rung} do not end at a whole rung of 4 or more",
+                f"frl: {self.options.levels} levels below rung {plan.train_rung} do not end at a whole rung above 3",
                 do="--set method.levels=1",
             )
         if self.options.cross_scale and not self.options.levels:
@@ -86,13 +91,19 @@ class FRL(Method):
 class EncodedForecaster(Forecaster):
     def __init__(self, model: nn.Module, plan: Plan, options: FRLOptions) -> None:
         super().__init__(model, increment=plan.increment)
-        self._code = lru_cache(maxsize=16)(
-            lambda grid: encode(options.encoding, grid, train_grid=plan.train_grid, waves=options.waves)
-        )
+        self._options, self._train_grid = options, plan.train_grid
 
     def encoding(self, grid: Grid, like: Tensor) -> Tensor | None:
-        code = self._code(grid)
-        return None if code is None else code.to(like)
+        arm, waves = self._options.encoding, self._options.waves
+        if not encoding_channels(arm, ndim=grid.ndim, waves=waves):
+            return None
+        return constant(_code, arm, grid, self._train_grid, waves, dtype=like.dtype, device=like.device)
+
+
+def _code(arm: Arm, grid: Grid, train_grid: Grid, waves: int) -> Tensor:
+    code = encode(arm, grid, train_grid=train_grid, waves=waves)
+    assert code is not None  # only arms with channels come here
+    return code
 
 
 class SpectralGain(nn.Module):
@@ -103,9 +114,10 @@ class SpectralGain(nn.Module):
 
     def __init__(self, channels: int, *, hidden: int = 16) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(1, hidden), nn.GELU(), nn.Linear(hidden, channels))
-        nn.init.zeros_(self.mlp[-1].weight)
-        nn.init.zeros_(self.mlp[-1].bias)
+        last = nn.Linear(hidden, channels)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.mlp = nn.Sequential(nn.Linear(1, hidden), nn.GELU(), last)
 
     def forward(self, xi: Tensor) -> Tensor:
         """xi (...) -> gains (..., channels)."""
@@ -115,7 +127,7 @@ class SpectralGain(nn.Module):
     @classmethod
     def fit_into(cls, model: nn.Module) -> None:
         """Give every spectral filter of the model a gain.  Raises MethodError where it has none."""
-        filters = [module for module in model.modules() if hasattr(module, "gain")]
+        filters: list[Any] = [m for m in model.modules() if hasattr(m, "gain") and hasattr(m, "channels")]
         if not filters:
             raise MethodError(
                 f"arm C of frl scales spectral filters, and {type(model).__name__} has none",
@@ -126,7 +138,11 @@ class SpectralGain(nn.Module):
 
 
 def coarsened(batch: Batch, factor: int, plan: Plan) -> Batch:
-    """The batch restricted to a grid `factor` times coarser, by the ladder's own restriction."""
+    """The batch restricted to a grid `factor` times coarser, by the ladder's own restriction.
+
+    It is the ladder's own batch on that rung; but where the mask changes between input frames, an input cell is the
+    mean over what all of them observed.
+    """
     if factor == 1:
         return batch
     grid, how = batch.grid.coarsened(factor), plan.restriction
@@ -147,37 +163,39 @@ def coarsened(batch: Batch, factor: int, plan: Plan) -> Batch:
 def spectral_loss(out: Tensor, batch: Batch, *, bands: int, normalised: bool = True) -> Tensor:
     """Step 3 on one level; out (B, C, *grid).
 
-    Bands even in ξ = max_i |k_i| / k_Nyq,i.  A side that is not periodic is tapered by a Hann window; missing points are 0.
+    Bands even in ξ = max_i |k_i| / k_Nyq,i; those count that hold a wave, 0 < ξ < 1.  The mean and the Nyquist waves
+    are in none: a vorticity has no mean, a restricted field no Nyquist wave, and a share of nothing would outweigh all
+    else.  A side that is not periodic is tapered by a Hann window; missing points are 0.
     """
-    grid = batch.out_grid
-    taper = hann(grid).to(out)
+    grid, dtype, device = batch.out_grid, batch.targets.dtype, batch.targets.device
+    taper = constant(hann, grid, dtype=dtype, device=device)
     if batch.mask is not None:
         taper = taper * batch.mask
     axes = tuple(range(-grid.ndim, 0))
-    error = torch.fft.fftn((out - batch.targets) * taper, dim=axes, norm="ortho").abs().square()
+    error: Tensor = torch.fft.fftn((out - batch.targets) * taper, dim=axes, norm="ortho").abs().square().mean((0, 1))
     if not normalised:
         return error.mean()
-    truth = torch.fft.fftn(batch.targets * taper, dim=axes, norm="ortho").abs().square()
-    band = band_index(grid, bands).to(out.device).flatten()
-    count = torch.bincount(band, minlength=bands).clamp_min(1).to(out)
-    sums = [torch.zeros(bands, dtype=out.dtype, device=out.device).index_add(0, band, p.mean((0, 1)).flatten()) / count
-            for p in (error, truth)]  # fmt: skip
-    floor = 1e-6 * sums[1].mean() + 1e-12
-    return (sums[0] / (sums[1] + floor)).mean()
+    truth: Tensor = torch.fft.fftn(batch.targets * taper, dim=axes, norm="ortho").abs().square().mean((0, 1))
+    means = constant(band_means, grid, bands, dtype=dtype, device=device)
+    # No matrix product: autocast would round it to bfloat16.
+    in_error, in_truth = ((power.flatten()[:, None] * means).sum(0) for power in (error, truth))
+    return (in_error / (in_truth + LEAST_ENERGY * in_truth.mean() + 1e-12)).mean()
 
 
-@lru_cache(maxsize=32)
-def band_index(grid: Grid, bands: int) -> Tensor:
-    """Which band each mode of `fftn` lies in: (*grid.shape) int64."""
+def band_means(grid: Grid, bands: int) -> Tensor:
+    """The matrix from the modes of `fftn`, flattened, to their means over the bands that hold any: (points, bands)."""
     xi = torch.zeros(grid.shape, dtype=torch.float64)
     for axis, n in enumerate(grid.shape):
         view = [1] * grid.ndim
         view[axis] = n
         xi = torch.maximum(xi, (torch.fft.fftfreq(n, dtype=torch.float64).abs() * 2).view(view))
-    return (xi * bands).long().clamp_max(bands - 1)
+    xi = xi.flatten()
+    member = (xi * bands).floor()[:, None] == torch.arange(bands)
+    member &= ((xi > 0) & (xi < 1))[:, None]
+    member = member[:, member.any(0)].double()
+    return member / member.sum(0)
 
 
-@lru_cache(maxsize=32)
 def hann(grid: Grid) -> Tensor:
     """Product of Hann windows with mean square 1 along the axes that are not periodic: (*grid.shape)."""
     taper = torch.ones(grid.shape)

@@ -1,7 +1,7 @@
 """`multires`: train on a mix of rungs, mostly coarse (Sakarvadia et al. 2025).  Track: assisted.
 
-The authors' remedy for what zero-shot models fail at: a few samples of the finer grids.  With the finest rungs held out of
-the mix, the same method also says whether the remedy reaches beyond what it was shown.
+The authors' remedy for what zero-shot models fail at: a few samples of the finer grids.  With the finest rungs held
+out of the mix, the same method also says whether the remedy reaches beyond what it was shown.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from anchorbench.methods.base import Method, Plan, Track
 
 class MultiResOptions(Frozen):
     shares: dict[int, float] | None = Field(
-        None, description="share of the samples by multiple of the train rung, as {1: 0.8, 2: 0.1, 4: 0.1}"
+        default=None, description="share of the samples by multiple of the train rung, as {1: 0.8, 2: 0.1, 4: 0.1}"
     )
-    hold_out: bool = Field(False, description="keep the finest rung of the mix out: {1: 0.8, 2: 0.2} by default")
+    hold_out: bool = Field(
+        default=False, description="keep the finest rung of the mix out, its share goes to the next: {1: 0.8, 2: 0.2}"
+    )
 
 
 class MultiRes(Method):
@@ -37,8 +39,10 @@ class MultiRes(Method):
     def __init__(self, plan: Plan, options: Mapping[str, Any]) -> None:
         super().__init__(plan, options)
         mix = self.mix()
-        if min(mix.values()) < 0 or abs(sum(mix.values()) - 1) > 1e-6:
-            raise MethodError(f"the shares of multires are not negative and add up to 1: {mix}")
+        if not mix or min(mix.values()) < 0 or abs(sum(mix.values()) - 1) > 1e-6:
+            raise MethodError(f"the shares of multires are 0 or more and add up to 1, not {mix}")
+        if self.options.hold_out and self.options.shares is not None and len(self.options.shares) < 2:
+            raise MethodError("multires has one rung in its mix: holding it out leaves none", do="drop hold_out")
         lacking = [rung for rung in mix if rung not in plan.rungs]
         if lacking:
             raise MethodError(
@@ -47,9 +51,10 @@ class MultiRes(Method):
             )
 
     def mix(self) -> dict[int, float]:
-        shares = self.options.shares
-        if shares is None:
-            shares = {1: 0.8, 2: 0.2} if self.options.hold_out else {1: 0.8, 2: 0.1, 4: 0.1}
+        shares = dict({1: 0.8, 2: 0.1, 4: 0.1} if self.options.shares is None else self.options.shares)
+        if self.options.hold_out and len(shares) > 1:
+            held = shares.pop(max(shares))
+            shares[max(shares)] += held
         return {multiple * self.plan.train_rung: share for multiple, share in shares.items()}
 
     def rungs(self) -> tuple[int, ...]:

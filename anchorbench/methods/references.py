@@ -22,17 +22,19 @@ Predictor = Callable[[Batch], Tensor]
 def available(ladder: Ladder) -> tuple[str, ...]:
     """The references without training that this ladder has: `solver` only where its equation is known."""
     names = ("persistence", "oracle_lowpass")
-    return (*names, "solver") if ladder.spec.dataset == "turbulence2d" else names
+    solved = (ladder.spec.dataset, ladder.spec.source) == ("turbulence2d", "generated")
+    return (*names, "solver") if solved else names
 
 
 def build_reference(name: str, ladder: Ladder, *, band: Grid, normaliser: Normaliser, lead: int) -> Predictor:
-    """A function from a Batch to (B, C', *out_grid), normalised.  Raises MethodError for one that the ladder has not."""
+    """A function from a Batch to (B, C', *out_grid), normalised.  Raises MethodError where the ladder has none."""
     if name not in available(ladder):
         raise MethodError(f"{ladder.spec.dataset}: {unknown('reference', name, available(ladder))}")
     if name == "persistence":
         return Batch.last_frame
     if name == "oracle_lowpass":
-        return lambda batch: project(batch.targets, band, how=ladder.restriction, weights=batch.mask)
+        # In float64, so that its own rounding is no error: E_res and S are 0, not 1e-7.
+        return lambda batch: project(batch.targets.double(), band, how=ladder.restriction, weights=batch.mask)
     return solver(ladder, normaliser=normaliser, lead=lead)
 
 

@@ -131,7 +131,7 @@ def _hears_finer_waves(model: nn.Module, grid: Grid, in_channels: int, rung: int
     angle = 2 * torch.pi * waves / fine.extent[-1] * fine.coordinates(fine.ndim - 1)
     before = forward(model, inputs, fine, fine)
     after = forward(model, inputs + angle.sin().to(inputs), fine, fine)
-    return bool((after - before).norm() > 1e-4 * before.norm())
+    return bool((after - before).norm() > 1e-5 * before.norm())
 
 
 def _scan(model: nn.Module) -> dict[str, str]:

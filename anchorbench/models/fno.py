@@ -25,8 +25,17 @@ from anchorbench.models.dft import analyse, kept, synthesise
 from anchorbench.models.local import LocalConv, on_grid
 from anchorbench.models.options import FnoOptions
 
-Activation = Callable[[Tensor], Tensor]
-ACTIVATIONS: dict[str, Activation] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu, "identity": lambda x: x}
+
+def identity(x: Tensor) -> Tensor:
+    return x
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+    "identity": identity,
+}
 
 
 class SpectralConv(nn.Module):
@@ -42,6 +51,9 @@ class SpectralConv(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, modes: tuple[int, ...]) -> None:
         super().__init__()
         self.modes = modes
+        self.channels = channels_out
+        # Where set: (waves,) shares of Nyquist -> (waves, C') factors of the output channels; see methods/frl.py.
+        self.gain: nn.Module | None = None
         # A complex weight of variance 2 / (C + C'), as neuraloperator begins.
         std = (1 / (channels_in + channels_out)) ** 0.5
         shape = (*modes[:-1], modes[-1] // 2 + 1, channels_in, channels_out, 2)
@@ -70,8 +82,23 @@ class SpectralConv(nn.Module):
             k = kept(m, n, half=axis == last)
             start = k.start + (0 if axis == last else m // 2)
             weight = weight.narrow(axis, start, len(k))
-        re, im = weight.to(dtype).flatten(0, last).unbind(-1)
+        weight = weight.to(dtype).flatten(0, last)
+        if self.gain is not None:
+            weight = weight * self.gain(share_of_nyquist(shape, self.modes, weight.device))[:, None, :, None].to(dtype)
+        re, im = weight.unbind(-1)
         return torch.cat((torch.cat((re, im), 2), torch.cat((-im, re), 2)), 1)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def share_of_nyquist(shape: tuple[int, ...], modes: tuple[int, ...], device: torch.device) -> Tensor:
+    """ξ = max_i |k_i| / (n_i/2) of each kept mode, in [0, 1]: (waves,) float32, in the order of `SpectralConv`."""
+    last = len(shape) - 1
+    axes = [
+        torch.tensor([abs(k) * 2 / n for k in kept(m, n, half=axis == last)])
+        for axis, (n, m) in enumerate(zip(shape, modes, strict=True))
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")).amax(0).flatten().to(device)
 
 
 class Pointwise(nn.Linear):
@@ -102,7 +129,7 @@ class Block(nn.Module):
             self.mlp_in, self.mlp_out = Pointwise(width, hidden), Pointwise(hidden, width)
             self.gate = nn.Parameter(torch.ones(width))
         self.inner = ACTIVATIONS[options.activation]
-        self.outer = ACTIVATIONS["identity" if last else options.activation]
+        self.outer = identity if last else self.inner
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         # The skip's own buffer takes the spectral branch: two passes over memory fewer than a sum of both.

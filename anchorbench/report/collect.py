@@ -9,7 +9,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,8 @@ import xarray as xr
 import yaml
 
 import anchorbench
-from anchorbench.analysis import SCORE_NAMES, Cells, Sums, curve, explain, judge, shares
+from anchorbench.analysis import ROUNDING, SCORE_NAMES, Cells, Interval, Sums, Verdict, curve, explain, judge, shares
+from anchorbench.analysis.intervals import GIVEN_SEEDS
 from anchorbench.config import LadderSpec, RunSpec, digest_of
 from anchorbench.errors import RunError
 from anchorbench.fields import Grid
@@ -236,29 +237,31 @@ class Group:
             floor=self.floor,
             delta=self.delta,
         )
+        if spec.train is None:
+            verdict = _without_seeds(verdict)
         said = verdict.to_dict()
         headroom = verdict.headroom
 
         def bounds(name: str) -> list[list[float] | None]:
-            return [None if i is None else [i.low, i.high] for i in drawn.intervals[name]]
+            return [None if i is None or i.high <= ROUNDING else [i.low, i.high] for i in drawn.intervals[name]]
 
         return {
             **self._head(),
             "kind": kind,
             "label": label,
             "method": method,
-            "model": spec.model,
+            "model": spec.model if spec.train is not None else None,
             "track": METHODS[method][2] if method in METHODS else None,
             "seeds": family.seeds if spec.train is not None else [],
             "seen_rungs": seen,
             "rungs": list(drawn.rungs),
-            "error": list(drawn.error),
+            "error": _rounded(drawn.error),
             "error_interval": bounds("error"),
-            "unseen": list(drawn.unseen),
+            "unseen": _rounded(drawn.unseen),
             "unseen_interval": bounds("unseen"),
-            "skill": list(drawn.skill),
+            "skill": _rounded(drawn.skill),
             "skill_interval": bounds("skill"),
-            "total": list(drawn.total),
+            "total": _rounded(drawn.total),
             "ratio": {"own": list(drawn.ratio_own), "baseline": list(drawn.ratio_baseline)},
             "anchoring_index": [verdict.anchoring_index.get(rung) for rung in drawn.rungs],
             "anchoring_reason": [verdict.anchoring_reasons.get(rung) for rung in drawn.rungs],
@@ -431,7 +434,7 @@ class Group:
         if not self.methods or grid.ndim != 2:
             return None
         finer = [rung for rung in self.rungs if rung > self.spec.band_rung]
-        rungs = sorted({self.spec.band_rung, *finer[len(finer) // 2 : len(finer) // 2 + 1], *finer[-1:]})
+        rungs = sorted({self.spec.band_rung, *finer[(len(finer) - 1) // 2 :][:1], *finer[-1:]})
         labels = _labels(self.methods)
         shown = {
             label: {rung: family.runs[0].fields(rung) for rung in rungs}
@@ -444,7 +447,7 @@ class Group:
             "predictions": {
                 label: {rung: by_rung[rung]["prediction"] for rung in rungs} for label, by_rung in shown.items()
             },
-            "extent": list(grid.extent),
+            "extent": [0.0, grid.extent[1], 0.0, grid.extent[0]],
             "unit": grid.unit,
             "cmap": "rain" if "rain" in self.variable.name else "diverging",
         }
@@ -510,6 +513,25 @@ def _flat(spec: RunSpec) -> dict[str, Any]:
     groups = {"method": spec.method_options, "model": spec.model_options,
               "train": {} if spec.train is None else spec.train.model_dump()}  # fmt: skip
     return {f"{group}.{name}": value for group, options in groups.items() for name, value in options.items()}
+
+
+def _without_seeds(verdict: Verdict) -> Verdict:
+    """A reference without training has no seeds to be given: its interval is over trajectories alone."""
+
+    def plain(found: Interval | None) -> Interval | None:
+        return None if found is None else replace(found, given_seeds=False)
+
+    return replace(
+        verdict,
+        slope=plain(verdict.slope),
+        skill_interval=plain(verdict.skill_interval),
+        notes=tuple(note for note in verdict.notes if note != GIVEN_SEEDS),
+    )
+
+
+def _rounded(values: Iterable[float | None]) -> list[float | None]:
+    """float32's rounding is zero: the oracle's error is 0, not 1e-7."""
+    return [0.0 if v is not None and abs(v) <= ROUNDING else v for v in values]
 
 
 def _mean_seconds(runs: Sequence[Scored]) -> float | None:

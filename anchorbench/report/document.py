@@ -178,7 +178,9 @@ def sentence(curve: Curve) -> str:
 def lead(item: Mapping[str, Any]) -> str:
     """`lead 30 min`; empty for null."""
     value = finite(item.get("lead"))
-    return "" if value is None else f"lead {value:g} {item.get('lead_unit') or ''}".strip()
+    unit = str(item.get("lead_unit") or "")
+    # "1" is the unit of what has none.
+    return "" if value is None else f"lead {value:g} {'' if unit == '1' else unit}".strip()
 
 
 def heading(group: Group) -> str:

@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from anchorbench.report.document import (
@@ -46,8 +45,10 @@ from anchorbench.report.style import (
     log_ticks,
     look,
     png,
+    round_ticks,
     rung_axis,
     save,
+    say,
     sheet,
     styles,
     svg,
@@ -162,7 +163,7 @@ def spectrum(group: Group, curves: Sequence[Curve]) -> Figure:
             share = error / truth if error.size == truth.size else np.empty(0)
             _spectrum_line(lower, k, share, _plain(style, label), label)
         lower.axhline(1.0, color="0.3", linewidth=0.8, zorder=1.5)
-        _say(lower, 1.0, "1: as wrong as writing nothing", above=True)
+        say(lower, 1.0, "1: as wrong as writing nothing", above=True)
         for ax in (upper, lower):
             heights = [v for line in ax.get_lines() for v in np.asarray(line.get_ydata(), float) if v > 0]
             log_ticks(ax, *log_limits(heights))
@@ -170,7 +171,7 @@ def spectrum(group: Group, curves: Sequence[Curve]) -> Figure:
         wave = k[np.isfinite(k) & (k > 0)]
         if wave.size:
             upper.set_xlim(wave.min() / 1.1, wave.max() * 1.1)
-            _round_ticks(lower, wave.min(), wave.max())
+            round_ticks(lower, wave.min(), wave.max())
         _nyquist_lines(upper, lower, group, curves)
         upper.set_ylabel("power spectrum")
         lower.set_ylabel("error / truth")
@@ -297,9 +298,9 @@ def _draw_skill(ax: Axes, curves: Sequence[Curve], style: dict[str, Style], trai
     for curve in curves:
         _draw_curve(ax, curve, "skill", style[label_of(curve)], train, log=False)
     # Nothing is drawn left of the first finer rung: the two lines are named there.
-    _say(ax, 0.0, "0: coarse prediction, upsampled", above=True)
-    _say(ax, 1.0, "1: the truth", above=False)
-    _say(ax, 0.0, "below: worse than writing nothing", above=False, ground="0.95")
+    say(ax, 0.0, "0: coarse prediction, upsampled", above=True)
+    say(ax, 1.0, "1: the truth", above=False)
+    say(ax, 0.0, "below: worse than writing nothing", above=False, ground="0.95")
     ax.set_ylabel("skill  $S$  in the\nunseen band")
 
 
@@ -332,25 +333,6 @@ def _plain(style: dict[str, Style], label: str) -> Style:
     """The curve's style as a line without points: a spectrum has too many."""
     base = style.get(label) or Style("0.6", None, (0, (3, 3)), 0.9)
     return Style(base.colour, None, base.dashes if base.joined else (0, (1, 0.6)), base.width)
-
-
-def _say(ax: Axes, y: float, text: str, *, above: bool, ground: str = "white") -> None:
-    """A small text at the left end of a horizontal line, above or below it."""
-    ax.annotate(
-        text, (0.012, y), xycoords=ax.get_yaxis_transform(), xytext=(0, 1.5 if above else -1.5),
-        textcoords="offset points", size=5.8, color="0.25", va="bottom" if above else "top", zorder=1.7,
-        bbox={"facecolor": ground, "edgecolor": "none", "pad": 0.4},
-    )  # fmt: skip
-
-
-def _round_ticks(ax: Axes, low: float, high: float) -> None:
-    """Ticks at 1, 2 and 5 of each decade of a log x axis, written as plain numbers."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    lead = (1, 2, 5) if high / low < 1e3 else (1,)
-    ticks = [m * 10.0**p for p in powers for m in lead if low * 0.999 <= m * 10.0**p <= high * 1.001]
-    ax.xaxis.set_major_locator(FixedLocator(ticks))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
 
 
 def _array(values: Any) -> NDArray[np.float64]:

@@ -240,6 +240,25 @@ def log_ticks(ax: Axes, low: float, high: float) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(written))
 
 
+def say(ax: Axes, y: float, text: str, *, above: bool, ground: str = "white") -> None:
+    """A small text at the left end of a horizontal line, above or below it."""
+    ax.annotate(
+        text, (0.012, y), xycoords=ax.get_yaxis_transform(), xytext=(0, 1.5 if above else -1.5),
+        textcoords="offset points", size=5.8, color="0.25", va="bottom" if above else "top", zorder=1.7,
+        bbox={"facecolor": ground, "edgecolor": "none", "pad": 0.4},
+    )  # fmt: skip
+
+
+def round_ticks(ax: Axes, low: float, high: float) -> None:
+    """Ticks at 1, 2 and 5 of each decade of a log x axis, written as plain numbers."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    lead = (1, 2, 5) if high / low < 1e3 else (1,)
+    ticks = [m * 10.0**p for p in powers for m in lead if low * 0.999 <= m * 10.0**p <= high * 1.001]
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+
+
 def svg(figure: Figure) -> bytes:
     return _rendered(figure, "svg", metadata={"Date": None})
 

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anchorbench.config import Preset, RunSpec, TrainOptions, digest_of, load_preset, merged, validated
+from pydantic import Field, field_validator
+
+from anchorbench.config import Frozen, Preset, RunSpec, TrainOptions, digest_of, load_preset, merged, validated
 from anchorbench.data.fetch import Request
 from anchorbench.data.ladder import Ladder
-from anchorbench.errors import ConfigError, unknown
+from anchorbench.errors import ConfigError, LadderError, unknown
 from anchorbench.methods.base import Plan
 from anchorbench.methods.references import available
-from anchorbench.methods.registry import build_method, check_method
-from anchorbench.models.registry import build, validate_options
+from anchorbench.methods.registry import METHODS, build_method, check_method
+from anchorbench.models.registry import BUILT_IN, build, validate_options
 
 #: What `train --set` may change; `data` is the ladder's and is taken out before.
 GROUPS = ("train", "model", "method", "native")
+
+
+class NativeOptions(Frozen):
+    """Which rungs the baseline is trained at for `native`, and what differs from the baseline's own training."""
+
+    rungs: tuple[int, ...] | None = Field(default=None, description="null: every rung finer than the train rung")
+    warm_start: bool = Field(default=False, description="each begins with the weights of the rung below it")
+    train: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("rungs", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, rungs: Any) -> Any:
+        return (rungs,) if isinstance(rungs, int) else rungs
 
 
 def plan_runs(
@@ -37,51 +53,66 @@ def plan_runs(
 
     Raises ConfigError, MethodError, ModelError or LadderError.
     """
-    for name in settings or {}:
+    given = dict(settings or {})
+    for name, values in given.items():
         if name not in GROUPS:
             raise ConfigError(f"--set {name}: {unknown('group', name, (*GROUPS, 'data'))}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"--set {name}={values}: '{name}' is a group of options", do=f"--set {name}.OPTION=...")
     task = task or request.entry.default_task
     if task not in request.entry.tasks:
         raise ConfigError(f"dataset '{request.entry.name}': {unknown('task', task, request.entry.tasks)}")
     for method in methods:
         check_method(method, task)
+    for name in given.get("method", {}):
+        if name in METHODS and name not in methods:
+            raise ConfigError(f"--set method.{name}: {unknown('method asked for', name, methods)}")
     preset = load_preset(request.spec.size, request.entry.name)
     rung = request.size.train_rung if train_rung is None else train_rung
     ladder = Ladder(request.spec, Path(), {"masked": False, "static": []})
-    ladder.require(rung)
-    wanted = list(dict.fromkeys([*methods, *(["baseline"] if with_references else [])]))
+    _require(ladder, rung)
     seed_list = sorted(set(seeds))
 
     specs = [_reference(request, ladder, name, task=task, rung=rung) for name in available(ladder)]
-    for method in wanted:
-        one = _method_spec(request, ladder, preset, method, model=model, task=task, rung=rung, settings=settings or {})
+    words: dict[str, Any] = {"model": model, "task": task, "rung": rung, "settings": given}
+    for method in dict.fromkeys(methods):
+        one = _method_spec(request, ladder, preset, method, **words)
         specs += [one.model_copy(update={"seed": seed}) for seed in seed_list]
+    # `method.option` is for what was asked for by name; a baseline that stands beside it keeps its own.
+    baseline = next((spec for spec in specs if spec.method == "baseline"), None) or _method_spec(
+        request, ladder, preset, "baseline", **words | {"settings": {k: v for k, v in given.items() if k != "method"}}
+    )
+    natives = native_specs(baseline, ladder, preset, given.get("native", {}), seed=seed_list[0])
     if with_references:
-        baseline = _method_spec(
-            request, ladder, preset, "baseline", model=model, task=task, rung=rung, settings=settings or {}
-        )
-        specs += native_specs(baseline, ladder, preset, settings or {}, seed=seed_list[0])
+        if "baseline" not in methods:
+            specs += [baseline.model_copy(update={"seed": seed}) for seed in seed_list]
+        specs += natives
     return specs
 
 
 def native_specs(
-    baseline: RunSpec, ladder: Ladder, preset: Preset, settings: Mapping[str, Any], *, seed: int
+    baseline: RunSpec, ladder: Ladder, preset: Preset, options: Mapping[str, Any], *, seed: int
 ) -> list[RunSpec]:
     """The baseline trained at finer rungs, scored on the band of the baseline's train rung.
 
-    Equal steps unless the preset's `native` says otherwise.  With `warm_start`, each begins with the weights of the rung
-    below it.
+    options: NativeOptions, over the preset's; equal steps unless they say otherwise.  Rungs of the preset that this
+    ladder lacks, or that are not finer, are passed over; those that a person names are not.
+
+    Raises ConfigError or LadderError.
     """
-    options = merged(preset.native, settings.get("native", {}))
+    chosen = validated(NativeOptions, merged(preset.native, options), where="native")
     finer = [rung for rung in ladder.rungs if rung > baseline.band_rung]
-    rungs = sorted(options.get("rungs") or finer)
-    ladder.require(*rungs)
+    rungs = sorted(set(chosen.rungs or ()))
+    if "rungs" in options:
+        _require(ladder, *rungs)
+        if low := [rung for rung in rungs if rung not in finer]:
+            raise ConfigError(f"native.rungs: {low} are not finer than the train rung {baseline.band_rung}")
     specs: list[RunSpec] = []
     before = baseline.model_copy(update={"seed": seed})
-    for rung in rungs:
-        assert baseline.train is not None
-        train = merged(baseline.train.model_dump(), options.get("train", {}))
-        if options.get("warm_start", False):
+    assert baseline.train is not None
+    for rung in [r for r in rungs if r in finer] or finer:
+        train = merged(baseline.train.model_dump(), chosen.train)
+        if chosen.warm_start:
             train["warm_start"] = before.folder
         spec = baseline.model_copy(
             update={
@@ -94,6 +125,15 @@ def native_specs(
         specs.append(spec)
         before = spec
     return specs
+
+
+def _require(ladder: Ladder, *rungs: int) -> None:
+    """As `ladder.require`, with the option of `train` that makes such a ladder."""
+    try:
+        ladder.require(*rungs)
+    except LadderError as error:
+        wanted = ",".join(map(str, sorted({*ladder.rungs, *rungs})))
+        raise LadderError(error.what, do=f"to have it made:  --set data.rungs={wanted}") from None
 
 
 def _reference(request: Request, ladder: Ladder, name: str, *, task: str, rung: int) -> RunSpec:
@@ -121,12 +161,12 @@ def _method_spec(
 ) -> RunSpec:
     model = model or preset.model
     model_options = validate_options(model, merged(preset.models.get(model, {}), settings.get("model", {})))
-    if "width" not in model_options:
+    if model not in BUILT_IN:
         # A model of the user's own is built once now: its mistakes belong before the data.
         build(model, in_channels=2, out_channels=1, grid=ladder.grid(rung), options=model_options)
     # `method.NAME.option` is meant for one of several methods, `method.option` for all that are asked for.
     given = settings.get("method", {})
-    own = {k: v for k, v in given.items() if not isinstance(v, Mapping) or k == "shares"}
+    own = {name: value for name, value in given.items() if name not in METHODS}
     method_options = merged(preset.methods.get(method, {}), own, given.get(method, {}))
     plan = Plan(ladder.rungs, ladder.grid(rung), ladder.restriction, masked=False, increment=True)
     checked = build_method(method, plan, method_options, task=task)
@@ -135,7 +175,7 @@ def _method_spec(
         **_common(request, ladder, task=task),
         model=model,
         model_options=model_options,
-        model_digest=_file_digest(model),
+        model_digest=file_digest(model),
         method=method,
         method_options=checked.options.model_dump(mode="json"),
         train=train,
@@ -146,18 +186,23 @@ def _method_spec(
 
 def _common(request: Request, ladder: Ladder, *, task: str) -> dict[str, Any]:
     entry = request.entry
+    lead = round(entry.time.lead / ladder.spec.time_step)
+    frames = request.options.get("frames", math.inf)
+    if entry.frames_in + lead > frames:
+        raise ConfigError(f"{frames} frames a sample are too few for {entry.frames_in} in and lead {lead}")
     return {
         "ladder": ladder.spec.digest,
         "dataset": entry.name,
         "source": request.source,
         "size": request.spec.size,
         "task": task,
-        "lead": round(entry.time.lead / ladder.spec.time_step),
+        "lead": lead,
         "frames_in": entry.frames_in,
     }
 
 
-def _file_digest(model: str) -> str | None:
+def file_digest(model: str) -> str | None:
+    """SHA-256 of the file of a user's own model; None for a model that has a name, or whose file is gone."""
     path = Path(model.rpartition(":")[0]) if ":" in model else None
     return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and path.exists() else None
 

@@ -12,12 +12,12 @@ from torch import nn
 
 from anchorbench.config import RunSpec
 from anchorbench.data.ladder import Ladder, Split, TrainingView
-from anchorbench.data.samples import Normaliser, Windows
-from anchorbench.errors import ConfigError
+from anchorbench.data.samples import Batch, Normaliser, Windows
+from anchorbench.errors import AnchorbenchError, ConfigError, ModelError
 from anchorbench.fields import Grid
 from anchorbench.methods.base import Method, Plan, Track
 from anchorbench.methods.registry import build_method
-from anchorbench.models.registry import build
+from anchorbench.models.registry import BUILT_IN, build
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,24 @@ class Session:
     def band(self) -> Grid:
         """The grid of the rung whose band is scored."""
         return self.ladder.grid(self.spec.band_rung)
+
+    @cached_property
+    def band_normaliser(self) -> Normaliser:
+        """σ of every score: of the band's rung, training split.  A `native` run trains in units of its own rung."""
+        if self.spec.band_rung == self.spec.train_rung:
+            return self.normaliser
+        return Normaliser.of(TrainingView(self.ladder, (self.spec.band_rung,)), self.spec.band_rung)
+
+    @property
+    def channel_scale(self) -> torch.Tensor:
+        """σ of the scores in units of this run's own normalisation: (C',), float64."""
+        own = torch.tensor(self.normaliser.std, dtype=torch.float64)
+        return torch.tensor(self.band_normaliser.std, dtype=torch.float64) / own
+
+    @property
+    def scored_rungs(self) -> tuple[int, ...]:
+        """Every rung; a native run only its own, where it is compared."""
+        return (self.spec.train_rung,) if self.spec.kind == "native" else self.ladder.rungs
 
     def training_windows(self, split: Split, rung: int) -> Windows:
         self.view.open(split, rung)
@@ -107,6 +125,51 @@ class Session:
         module = self.build_model()
         module.load_state_dict(dict(weights))
         return module.eval()
+
+
+def require_runs_everywhere(session: Session) -> None:
+    """Try the untrained model on every rung that it will meet, with noise in place of samples.
+
+    Raises ModelError, rung named, where it fails or its output has another shape than the targets.
+    """
+    module = session.build_model().eval()
+    finest, noise = session.ladder.finest, torch.Generator().manual_seed(0)
+    for rung in sorted({*session.method.mix(), *session.scored_rungs}):
+        grid = finest.with_rung(rung)
+        frames, variables = session.spec.frames_in, len(session.ladder.spec.variables)
+
+        def field(channels: int, grid: Grid = grid) -> torch.Tensor:
+            return torch.randn(1, channels, *grid.shape, generator=noise).to(session.device)
+
+        mask = torch.ones(1, 1, *grid.shape, device=session.device) if session.ladder.masked else None
+        batch = Batch(
+            inputs=field(frames * variables),
+            targets=field(variables),
+            grid=grid,
+            out_grid=grid,
+            clusters=torch.zeros(1, dtype=torch.long, device=session.device),
+            mask=mask,
+            input_mask=mask,
+            static=field(n) if (n := len(session.ladder.about["static"])) else None,
+        )
+        try:
+            with torch.no_grad():
+                out = session.method.predict(module, batch, members=1, rng=None).mean(0)
+        except AnchorbenchError:
+            raise
+        except Exception as error:
+            if session.spec.model in BUILT_IN:
+                raise
+            said = (str(error).splitlines() or [""])[0]
+            raise ModelError(
+                f"the model {session.spec.model} does not run on rung {grid.name}: {type(error).__name__}: {said}",
+                do=f"its input there is {tuple(field(session.in_channels()).shape)}; every rung is scored",
+            ) from error
+        if out.shape != batch.targets.shape:
+            raise ModelError(
+                f"the model's output on rung {grid.name} has {out.shape[1]} channels, where {variables} are forecast",
+                do="a model takes `out_channels` and gives as many",
+            )
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,6 +1,6 @@
 """A run on disk: spec.yaml, environment.json, log.csv, state.pt, model.safetensors, curve.nc, DONE.
 
-Each file is written to a temporary name and renamed, so an interruption leaves the last good one.  DONE is written last.
+Each file is written to a temporary name and renamed, so an interruption leaves the last good one.  DONE comes last.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,51 +21,79 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import ValidationError
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import anchorbench
-from anchorbench.config import RunSpec, save_yaml
-from anchorbench.errors import RunError, TrainingError
+from anchorbench.config import RunSpec, save_yaml, validated
+from anchorbench.errors import ConfigError, RunError, TrainingError
 
 LOG_FIELDS = ("step", "loss", "learning_rate", "validation", "seconds")
+#: What training and evaluation leave, in the order in which --force removes it.
+MADE = ("DONE", "curve.nc", "model.safetensors", "state.pt", "log.csv", "card.json", "environment.json")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's folder.  `open` checks that what lies there is of the same spec."""
+    """One run's folder.  `at` looks whether what lies there is of the same spec, `prepare` makes it."""
 
     path: Path
     spec: RunSpec
 
     @classmethod
-    def open(cls, spec: RunSpec, results: Path, *, force: bool = False) -> RunFolder:
-        """Make or reopen the folder.  force: forget what lies there.
+    def at(cls, spec: RunSpec, results: Path) -> RunFolder:
+        """The spec's folder, which need not be there; nothing is written.
 
-        Raises RunError where the folder holds a run of another spec, or cannot be written.
+        Raises RunError where it holds a run of another spec.
         """
         run = cls(results / spec.folder, spec)
-        try:
-            run.path.mkdir(parents=True, exist_ok=True)
-            if (run.path / "spec.yaml").exists():
-                found = read_spec(run.path)
-                if found != spec:
-                    raise RunError(
-                        f"{run.path} holds a run of another spec ({_first_difference(found, spec)})",
-                        do="move it away, or choose another --results folder",
-                    )
-            if force:
-                for name in ("DONE", "state.pt", "model.safetensors", "curve.nc", "log.csv"):
-                    (run.path / name).unlink(missing_ok=True)
-            save_yaml(spec, run.path / "spec.yaml")
-        except OSError as error:
-            raise RunError(f"{run.path} cannot be written: {error.strerror}", do="choose another --results") from None
+        if (run.path / "spec.yaml").exists() and (found := read_spec(run.path)).digest != spec.digest:
+            raise RunError(
+                f"{run.path} holds a run of another spec ({_first_difference(found, spec)})",
+                do="move it away, or choose another --results folder",
+            )
         return run
+
+    def prepare(self, *, force: bool = False) -> None:
+        """Make the folder and write its spec.  force: forget what lies there.  Raises RunError where it cannot be."""
+        self._make_folder()
+        for name in MADE if force else ():
+            (self.path / name).unlink(missing_ok=True)
+        if not (self.path / "spec.yaml").exists():
+            self.replace("spec.yaml", lambda part: save_yaml(self.spec, part))
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be made: {error.strerror}", do="choose another --results") from None
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """While one process works on a run, no other may.  The claim ends with the process, however that ends."""
+        lock = FileLock(self.path / ".lock")
+        self._make_folder()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"another process is at work on {self.path}", do="wait for it, or stop it") from None
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror}", do="choose another --results") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def finished(self) -> bool:
         return (self.path / "DONE").exists()
+
+    @property
+    def trained(self) -> bool:
+        """Training is over: its weights are there."""
+        return (self.path / "model.safetensors").exists()
 
     def finish(self) -> None:
         (self.path / "state.pt").unlink(missing_ok=True)
@@ -79,8 +109,8 @@ class RunFolder:
             return None
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            raise RunError(f"{path} is damaged: {error}", do="begin again with --force") from None
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise RunError(f"{path} is damaged: {_first_line(error)}", do="begin again with --force") from None
         return state
 
     def save_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -89,9 +119,12 @@ class RunFolder:
 
     def load_weights(self) -> dict[str, Tensor]:
         path = self.path / "model.safetensors"
-        if not path.exists():
+        if not self.trained:
             raise RunError(f"{self.path} has no trained weights", do="run the same `anchorbench train` again")
-        return load_file(path)
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"{path} is damaged: {_first_line(error)}", do="train it again with --force") from None
 
     def save_environment(self, more: Mapping[str, Any]) -> None:
         text = json.dumps({**environment(), **more}, indent=1)
@@ -102,24 +135,40 @@ class RunFolder:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def log(self, row: Mapping[str, Any]) -> None:
+        """Append a row.  Raises TrainingError where there is no space for it."""
         path = self.path / "log.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, LOG_FIELDS)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        try:
+            new = not path.exists() or not path.stat().st_size
+            with path.open("a", newline="") as file:
+                writer = csv.DictWriter(file, LOG_FIELDS)
+                if new:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise self._not_written("log.csv", error) from None
+
+    def logged(self) -> list[dict[str, str]]:
+        """The whole rows of the log: a last one that a kill or a full disk cut short is none."""
+        path = self.path / "log.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [row for row in rows if set(row) == set(LOG_FIELDS) and row["seconds"] and str(row["step"]).isdigit()]
 
     def cut_log(self, step: int) -> None:
         """Forget rows after `step`: the steps that will be run again."""
-        path = self.path / "log.csv"
-        if not path.exists():
+        if not (self.path / "log.csv").exists():
             return
-        with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        path.unlink()
-        for row in rows:
-            self.log(row)
+        rows = [row for row in self.logged() if int(row["step"]) <= step]
+
+        def write(part: Path) -> None:
+            with part.open("w", newline="") as file:
+                writer = csv.DictWriter(file, LOG_FIELDS)
+                writer.writeheader()
+                writer.writerows(rows)
+
+        self.replace("log.csv", write)
 
     def replace(self, name: str, write: Callable[[Path], object]) -> None:
         """Write a file of the run under a temporary name, then rename it.  Raises TrainingError where it cannot."""
@@ -129,25 +178,32 @@ class RunFolder:
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
             part.replace(self.path / name)
-        except (OSError, RuntimeError) as error:
-            # torch.save reports a full disk as a RuntimeError of its zip writer.
-            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-            raise TrainingError(
-                f"{self.path / name} could not be written: {reason}; the last good one is kept",
-                do="free some space and run the same command again: it goes on from there",
-            ) from None
+        except (OSError, RuntimeError, SafetensorError) as error:
+            # torch.save and netCDF report a full disk as a RuntimeError, safetensors as one of its own.
+            raise self._not_written(name, error) from None
         finally:
             part.unlink(missing_ok=True)
+
+    def _not_written(self, name: str, error: Exception) -> TrainingError:
+        reason = (error.strerror if isinstance(error, OSError) else None) or _first_line(error)
+        return TrainingError(
+            f"{self.path / name} could not be written: {reason}; the last good state is kept",
+            do="free some space and run the same command again: it goes on from there",
+        )
 
 
 def read_spec(folder: Path) -> RunSpec:
     """Raises RunError where there is no run, or its spec does not validate."""
+    path = folder / "spec.yaml"
     try:
-        return RunSpec(**yaml.safe_load((folder / "spec.yaml").read_text()))
-    except FileNotFoundError:
+        values = yaml.safe_load(path.read_text())
+        if not isinstance(values, Mapping):
+            raise RunError(f"{path} holds no spec", do="move the folder away")
+        return validated(RunSpec, values, where=str(path))
+    except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{folder} is no run: it has no spec.yaml", do="anchorbench list runs") from None
-    except (ValidationError, yaml.YAMLError, TypeError) as error:
-        raise RunError(f"{folder / 'spec.yaml'} does not read: {str(error).splitlines()[0]}") from None
+    except (ConfigError, OSError, yaml.YAMLError, ValueError) as error:
+        raise RunError(f"{path} does not read: {_first_line(error)}", do="move the folder away") from None
 
 
 def find_runs(results: Path) -> list[RunFolder]:
@@ -181,3 +237,7 @@ def _first_difference(a: RunSpec, b: RunSpec) -> str:
     left, right = a.model_dump(), b.model_dump()
     name = next(name for name in left if left[name] != right[name])
     return f"{name}: {left[name]!r} there, {right[name]!r} asked for"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

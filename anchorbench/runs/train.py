@@ -1,6 +1,6 @@
 """The training loop.
 
-    for step: draw a rung, draw a batch, loss, clip, Adam; look at the validation split now and then; keep the best weights
+    for step: draw a rung, draw a batch, loss, clip, Adam; now and then look at the validation split; keep the best
 
 Every random draw of a step comes from (seed, step) alone, and the learning rate from the step, so a run that is stopped
 anywhere and started again ends with the same weights as one that was not.
@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from anchorbench.config import TrainOptions
 from anchorbench.data.samples import Batch, Windows
-from anchorbench.errors import RunError, TrainingError
+from anchorbench.errors import ModelError, RunError, TrainingError
 from anchorbench.fields.grid import rung_name
 from anchorbench.runs.session import Session
 from anchorbench.runs.stopping import StopRequest
@@ -27,6 +27,10 @@ from anchorbench.runs.store import RunFolder
 
 #: Steps between two rows of the log; losses are looked at, and so fetched from a GPU, only there.
 LOG_EVERY = 25
+#: Step (from 1), rung, and the loss before that step: a scalar, left on its device until it is looked at.
+Loss = tuple[int, int, Tensor]
+KEPT = "the last good state is kept"
+SLOWER = "try a smaller rate, for example --set train.learning_rate=5e-4 (another spec, another run)"
 #: Seconds between two saved states, beside those at each validation.
 SAVE_EVERY = 20.0
 
@@ -45,7 +49,8 @@ class Progress:
 def train(session: Session, run: RunFolder, *, on_progress: Callable[[Progress], None] | None = None) -> nn.Module:
     """Train the spec's model, or go on where an earlier call stopped; returns the best module on the validation split.
 
-    Raises TrainingError where the loss is not finite (step, loss and rung named; the last good state stays on disk).
+    Raises TrainingError where loss, weights or validation error are not finite (step, loss and rung named), and where
+    there is no space.  The last good state stays on disk.
     """
     options = session.spec.train
     if options is None:
@@ -53,71 +58,81 @@ def train(session: Session, run: RunFolder, *, on_progress: Callable[[Progress],
     method = session.method
     trained = session.build_model()
     _warm_start(trained, options, run)
-    forward = torch.compile(trained) if options.compile else trained
-    optimiser = torch.optim.Adam(
-        trained.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
-    )
+    forward = cast(nn.Module, torch.compile(trained)) if options.compile else trained
+    parameters = list(trained.parameters())
+    if not parameters:
+        raise ModelError(f"the model {session.spec.model} has no parameters: there is nothing to train")
+    # A complex weight, as in many a user's FNO, has no fused step.
+    fused = all(w.is_floating_point() for w in parameters)
+    optimiser = torch.optim.Adam(parameters, lr=options.learning_rate, weight_decay=options.weight_decay, fused=fused)
     windows = {rung: session.training_windows("train", rung) for rung in method.rungs()}
     validation = session.training_windows("validation", session.spec.train_rung)
 
     start, best, best_weights, seconds = 0, math.inf, _copy(trained), 0.0
+    losses: list[Loss] = []
     if (state := run.load_state()) is not None:
         start, best, seconds = state["step"], state["best"], state["seconds"]
         best_weights = state["best_weights"]
+        losses = [(step, rung, loss.to(session.device)) for step, rung, loss in state["losses"]]
         trained.load_state_dict(state["weights"])
         optimiser.load_state_dict(state["optimiser"])
     run.cut_log(start)
 
     trained.train()
     began = saved = last_log = time.monotonic()
-    unseen_losses: list[tuple[int, int, Tensor]] = []
     with StopRequest() as stop:
         for step in range(start, options.steps):
             rng = step_generator(session.spec.seed, step)
+            torch.manual_seed(rng.initial_seed())  # a model's own draws, such as dropout, follow the step too
             rung = method.draw_rung(step, rng)
             batch = draw_batch(windows[rung], options.batch, rng)
             with torch.autocast(session.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
                 loss = method.loss(forward, batch, step=step, rng=rng)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained.parameters(), options.clip)
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(parameters, options.clip)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, options)
             optimiser.step()
-            unseen_losses.append((step, rung, loss.detach()))
+            losses.append((done := step + 1, rung, loss.detach()))
 
-            done = step + 1
             look = done % options.validate_every == 0 or done == options.steps
-            if not (look or done % LOG_EVERY == 0 or stop.asked):
+            report = look or done % LOG_EVERY == 0
+            if not (report or stop.asked):
                 continue
-            mean_loss, n_losses = finite_mean(unseen_losses), len(unseen_losses)
-            unseen_losses.clear()
+            mean_loss, n_losses = finite_mean(losses), len(losses)
+            _require_finite_weights(parameters, losses[-1])
             error = None
             if look:
                 error = validation_error(session, trained, validation)
+                if not math.isfinite(error):
+                    raise TrainingError(f"the validation error is {error} after step {done}; {KEPT}", do=SLOWER)
                 if error < best:
                     best, best_weights = error, _copy(trained)
             now = time.monotonic()
             spent = seconds + now - began
-            run.log({
-                "step": done,
-                "loss": f"{mean_loss:.6g}",
-                "learning_rate": f"{learning_rate(step, options):.4g}",
-                "validation": "" if error is None else f"{error:.6g}",
-                "seconds": f"{spent:.2f}",
-            })  # fmt: skip
+            if report:
+                # A stop writes no row of its own, so that the log is the one of a run that was not stopped.
+                losses = []
+                run.log({
+                    "step": done,
+                    "loss": f"{mean_loss:.6g}",
+                    "learning_rate": f"{learning_rate(step, options):.4g}",
+                    "validation": "" if error is None else f"{error:.6g}",
+                    "seconds": f"{spent:.2f}",
+                })  # fmt: skip
             if on_progress is not None:
                 rate = options.batch * n_losses / max(now - last_log, 1e-9)
                 on_progress(Progress(done, options.steps, mean_loss, error, rate))
             last_log = now
             if look or stop.asked or now - saved > SAVE_EVERY:
-                run.save_state(_state(done, trained, optimiser, best, best_weights, spent))
+                run.save_state(_state(done, trained, optimiser, best, best_weights, losses, spent))
                 saved = now
             if stop.asked:
                 raise KeyboardInterrupt
     trained.load_state_dict(best_weights)
-    run.save_weights(best_weights)
     run.save_environment({"device": _device_name(session.device), "train_seconds": seconds + time.monotonic() - began})
+    run.save_weights(best_weights)  # last: where there are weights, training is over
     return trained.eval()
 
 
@@ -141,16 +156,23 @@ def learning_rate(step: int, options: TrainOptions) -> float:
     return options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def finite_mean(losses: list[tuple[int, int, Tensor]]) -> float:
-    """Mean of the losses since the last look.  Raises TrainingError naming the first that is not finite."""
-    values = torch.stack([loss for _, _, loss in losses]).float().cpu()
+def finite_mean(losses: Sequence[Loss]) -> float:
+    """Mean of the losses since the last row.  Raises TrainingError naming the first that is not finite."""
+    values = torch.stack([loss for _, _, loss in losses]).double().cpu()
     for (step, rung, _), value in zip(losses, values.tolist(), strict=True):
         if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} at step {step} on rung {rung_name(rung)}; the last good state is kept",
-                do="try a smaller rate, for example --set train.learning_rate=5e-4 (another spec, another run)",
-            )
+            raise TrainingError(f"the loss is {value} at step {step} on rung {rung_name(rung)}; {KEPT}", do=SLOWER)
     return float(values.mean())
+
+
+def _require_finite_weights(parameters: Iterable[Tensor], last: Loss) -> None:
+    """A loss can be finite and its gradient not: then the step has spoilt the weights, and they are not to be saved."""
+    if not bool(torch.stack([torch.isfinite(w).all() for w in parameters]).all()):
+        step, rung, loss = last
+        raise TrainingError(
+            f"the weights are not finite after step {step} on rung {rung_name(rung)} (loss {float(loss):.3g}); {KEPT}",
+            do=SLOWER,
+        )
 
 
 @torch.no_grad()
@@ -187,7 +209,13 @@ def _copy(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _state(
-    step: int, trained: nn.Module, optimiser: torch.optim.Optimizer, best: float, best_weights: Any, seconds: float
+    step: int,
+    trained: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    best: float,
+    best_weights: dict[str, Tensor],
+    losses: Iterable[Loss],
+    seconds: float,
 ) -> dict[str, Any]:
     return {
         "step": step,
@@ -195,6 +223,7 @@ def _state(
         "optimiser": optimiser.state_dict(),
         "best": best,
         "best_weights": best_weights,
+        "losses": [(at, rung, loss.cpu()) for at, rung, loss in losses],
         "seconds": seconds,
     }
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from anchorbench.data.fetch import Request, fetch, request
 from anchorbench.data.ladder import Ladder, find_ladder
 from anchorbench.errors import RunError
 from anchorbench.runs.evaluate import evaluate
-from anchorbench.runs.plan import plan_runs
-from anchorbench.runs.session import Session, choose_device, free_cores, set_threads
+from anchorbench.runs.plan import file_digest, plan_runs
+from anchorbench.runs.session import Session, choose_device, free_cores, require_runs_everywhere, set_threads
 from anchorbench.runs.store import RunFolder, read_spec
 from anchorbench.runs.train import Progress, draw_batch, step_generator
-from anchorbench.runs.work import Job, carry_out_all, evaluated_rungs
+from anchorbench.runs.work import Job, carry_out_all
 
 Say = Callable[[str], None]
 Tell = Callable[[str, str, float], None]
@@ -60,8 +61,8 @@ def train_all(
 ) -> list[str]:
     """Carry out all runs that the words mean; returns their folder names.
 
-    Everything that can be wrong in the words is found before anything is made.  Raises AnchorbenchError; where some runs
-    fail and others do not, RunError at the end names those that did.
+    Everything that can be wrong in the words is found before anything is made, and a model that does not fit before any
+    run is.  Raises AnchorbenchError; where some runs fail and others do not, RunError at the end names those that did.
     """
     wanted = request(
         catalog or load_catalog(), asked.dataset, size=asked.size, source=asked.source, settings=asked.data
@@ -76,6 +77,8 @@ def train_all(
         settings=asked.settings,
         with_references=asked.with_references,
     )
+    folders = [RunFolder.at(spec, results) for spec in specs]
+    _require_warm_starts(folders)
     where = choose_device(device)
     n_workers = workers or (1 if where.type == "cuda" else min(free_cores(), len(specs)))
     n_threads = threads or max(1, free_cores() // n_workers)
@@ -88,17 +91,19 @@ def train_all(
         progress=lambda stage, share: tell(f"{asked.dataset}: {stage}", "", share),
     )
     set_threads(n_threads)
-    open_folders = [RunFolder.open(spec, results, force=force) for spec in specs]
-    left = [run.spec for run in open_folders if not run.finished]
+    left = [run.spec for run in folders if force or not run.finished]
     if left:
         counts = Counter(_kind(spec) for spec in left)
         one_of_each = {_kind(spec): spec for spec in left}
+        for spec in one_of_each.values():
+            if spec.train is not None:
+                require_runs_everywhere(Session(spec, ladder, where))
         seconds = sum(n * estimate_seconds(one_of_each[kind], ladder, where) for kind, n in counts.items())
         say(
-            f"{len(left)} of {len(specs)} runs to do, {n_workers} at once on {where}: about {_minutes(seconds / n_workers)}, "
-            f"{_megabytes(left, wanted):.0f} MB in {results}"
+            f"{len(left)} of {len(specs)} runs to do, {n_workers} at once on {where}: "
+            f"about {_minutes(seconds / n_workers)}, {_megabytes(left, wanted):.0f} MB in {results}"
         )
-    jobs = [Job(spec, ladder.spec, cache, results, where.type, n_threads, force=False) for spec in left]
+    jobs = [Job(spec, ladder.spec, cache, results, where.type, n_threads, force) for spec in left]
     # The longest first: a short one fills the gap at the end.
     jobs.sort(key=lambda job: (-_weight(job.spec), job.spec.folder))
 
@@ -111,10 +116,8 @@ def train_all(
 
     failed = carry_out_all(jobs, workers=n_workers, tell=show)
     if failed:
-        if len(failed) == len(jobs) == 1 or len({message for _, message in failed}) == 1:
-            raise RunError(failed[0][1])
-        raise RunError("\n       ".join(f"{name}: {message}" for name, message in failed))
-    return [run.path.name for run in open_folders]
+        raise RunError(_in_words(failed, of=len(jobs)))
+    return [run.path.name for run in folders]
 
 
 def evaluate_again(
@@ -126,23 +129,30 @@ def evaluate_again(
     threads: int | None = None,
     tell: Tell = lambda name, what, share: None,
 ) -> list[str]:
-    """Score trained runs again and write their curves anew.  Raises RunError for a run that is not there."""
+    """Score trained runs again and write their curves anew.
+
+    Raises RunError for a run that is not there or not trained, or whose own model's file has changed since.
+    """
     where = choose_device(device)
     set_threads(threads)
     folders = [RunFolder(results / name, read_spec(results / name)) for name in names]
     for run in folders:
-        spec = run.spec
+        if run.spec.train is not None and not run.trained:
+            run.load_weights()
+        if run.spec.model_digest != file_digest(run.spec.model):
+            raise RunError(
+                f"{run.path.name}: {run.spec.model.rpartition(':')[0]}, its model, is gone or has changed since",
+                do="train it again, or bring the file back",
+            )
+    for run in folders:
+        spec, name = run.spec, run.path.name
         ladder = find_ladder(spec.dataset, spec.source, spec.size, spec.ladder, cache)
         session = Session(spec, ladder, where)
         trained = None if spec.train is None else session.trained(run.load_weights())
-        evaluate(
-            session,
-            run,
-            trained=trained,
-            rungs=evaluated_rungs(spec, ladder),
-            on_progress=lambda share, name=run.path.name: tell(name, "evaluating", share),
-        )
-        run.finish()
+        say = partial(tell, name, "evaluating")
+        with run.claimed():
+            evaluate(session, run, trained=trained, rungs=session.scored_rungs, on_progress=say)
+            run.finish()
     return [run.path.name for run in folders]
 
 
@@ -160,12 +170,31 @@ def estimate_seconds(spec: RunSpec, ladder: Ladder, device: torch.device, *, ste
         for step in range(steps + 1):
             rng = step_generator(spec.seed, step)
             began = time.monotonic()
-            method.loss(module, draw_batch(windows, spec.train.batch, rng), step=step, rng=rng).backward()
+            torch.autograd.backward(method.loss(module, draw_batch(windows, spec.train.batch, rng), step=step, rng=rng))
             if device.type == "cuda":
                 torch.cuda.synchronize()
             took.append(time.monotonic() - began)
         seconds += min(took[1:]) * drawn.count(rung) / len(drawn)
     return seconds * spec.train.steps
+
+
+def _require_warm_starts(folders: Sequence[RunFolder]) -> None:
+    """Raises RunError where a run is to begin with weights that neither are there nor will be."""
+    planned = {run.path.name for run in folders}
+    for run in folders:
+        name = None if run.spec.train is None else run.spec.train.warm_start
+        if name is not None and name not in planned:
+            RunFolder(run.path.parent / name, run.spec).load_weights()
+
+
+def _in_words(failed: Sequence[tuple[str, str]], *, of: int) -> str:
+    """Each message once, with the runs that it is about; without them where it is about the only one."""
+    names: dict[str, list[str]] = {}
+    for name, message in failed:
+        names.setdefault(message, []).append(name)
+    if of == 1:
+        return failed[0][1]
+    return "\n       ".join(f"{', '.join(those)}: {message}" for message, those in names.items())
 
 
 def _kind(spec: RunSpec) -> str:
@@ -187,4 +216,3 @@ def _megabytes(specs: Sequence[RunSpec], wanted: Request) -> float:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-

@@ -1,41 +1,47 @@
 """Carry out planned runs: one after another here, or several processes at once, all through one work list.
 
-A finished run is not run again.  A run that fails does not stop the others.  A stop (Ctrl-C) reaches every process, each
-keeps its state, and the same command goes on.
+A finished run is not run again.  A run that fails does not stop the others.  A stop (Ctrl-C, SIGTERM) reaches every
+process, each keeps its state, and the same command goes on.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing as mp
-import os
-import queue
 import signal
+import sys
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from anchorbench.config import LadderSpec, RunSpec
-from anchorbench.data.ladder import Ladder, open_ladder
+from anchorbench.data.ladder import open_ladder
 from anchorbench.errors import AnchorbenchError
 from anchorbench.models.card import card
 from anchorbench.models.malloc import raise_malloc_thresholds
 from anchorbench.runs.evaluate import evaluate
 from anchorbench.runs.session import Session, choose_device
+from anchorbench.runs.stopping import terminate_as_interrupt
 from anchorbench.runs.store import RunFolder
 from anchorbench.runs.train import Progress, train
 
 #: name of the run, what it does now, share done, and the training's own figures where it trains
 Tell = Callable[[str, str, float, Progress | None], None]
+#: Seconds between two pieces of news of one process.
+NEWS_EVERY = 0.2
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a process needs to carry out one run."""
+    """Everything that a process needs to carry out one run.  force: also where it is finished, from the beginning."""
 
     spec: RunSpec
     ladder: LadderSpec
@@ -43,16 +49,16 @@ class Job:
     results: Path
     device: str
     threads: int
-    force: bool
+    force: bool = False
 
 
 def carry_out(job: Job, tell: Tell | None = None) -> str:
     """Train and evaluate one run, or see that it is finished.  Returns its folder's name."""
     torch.set_num_threads(job.threads)
     raise_malloc_thresholds()
-    run = RunFolder.open(job.spec, job.results, force=job.force)
+    run = RunFolder.at(job.spec, job.results)
     name = job.spec.folder
-    if run.finished:
+    if run.finished and not job.force:
         return name
     session = Session(job.spec, open_ladder(job.ladder, job.cache), choose_device(job.device))
 
@@ -60,30 +66,27 @@ def carry_out(job: Job, tell: Tell | None = None) -> str:
         if tell is not None:
             tell(name, what, share, progress)
 
-    trained = None
-    if job.spec.train is not None:
-        if (run.path / "model.safetensors").exists():
+    with run.claimed():
+        run.prepare(force=job.force)
+        trained = None
+        if job.spec.train is None:
+            run.save_environment({"device": str(session.device)})
+        elif run.trained:
             trained = session.trained(run.load_weights())
         else:
             trained = train(session, run, on_progress=lambda p: say("training", p.step / p.steps, p))
-        _save_card(session, run)
-    else:
-        run.save_environment({"device": str(session.device)})
-    say("evaluating", 0.0)
-    evaluate(
-        session,
-        run,
-        trained=trained,
-        rungs=evaluated_rungs(job.spec, session.ladder),
-        on_progress=lambda share: say("evaluating", share),
-    )
-    run.finish()
+        if trained is not None:
+            _save_card(session, run)
+        say("evaluating", 0.0)
+        evaluate(
+            session,
+            run,
+            trained=trained,
+            rungs=session.scored_rungs,
+            on_progress=lambda share: say("evaluating", share),
+        )
+        run.finish()
     return name
-
-
-def evaluated_rungs(spec: RunSpec, ladder: Ladder) -> tuple[int, ...]:
-    """Every rung; a native run only its own and its band's, which is where it is compared."""
-    return (spec.train_rung,) if spec.kind == "native" else ladder.rungs
 
 
 def carry_out_all(jobs: Sequence[Job], *, workers: int, tell: Tell | None = None) -> list[tuple[str, str]]:
@@ -91,93 +94,168 @@ def carry_out_all(jobs: Sequence[Job], *, workers: int, tell: Tell | None = None
 
     Returns (folder name, message) of those that failed with a mistake that a person can mend.
     """
-    if workers <= 1 or len(jobs) <= 1:
-        failed = []
-        for job in jobs:
-            try:
-                carry_out(job, tell)
-            except AnchorbenchError as error:
-                failed.append((job.spec.folder, str(error)))
-        return failed
-    return _in_processes(jobs, workers=workers, tell=tell)
+    work = WorkList(jobs)
+    with terminate_as_interrupt():
+        if workers <= 1 or len(jobs) <= 1:
+            while (job := work.next()) is not None:
+                try:
+                    carry_out(job, tell)
+                    work.end(job)
+                except AnchorbenchError as error:
+                    work.end(job, str(error))
+        else:
+            _in_processes(work, workers=min(workers, len(jobs)), tell=tell)
+    return work.failed
 
 
-def _in_processes(jobs: Sequence[Job], *, workers: int, tell: Tell | None) -> list[tuple[str, str]]:
-    context = mp.get_context("spawn")
-    failed: list[tuple[str, str]] = []
-    with context.Manager() as manager:
-        news = manager.Queue()
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_process, initargs=(os.getpid(),))
-        waiting = list(jobs)
-        running: dict[Future[str], Job] = {}
-        done: set[str] = set()
-        planned = {job.spec.folder for job in jobs}
+class WorkList:
+    """What is still to do, in order; who warm-starts from another waits for it, however that ends."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self.waiting = list(jobs)
+        self.open = {job.spec.folder for job in self.waiting}
+        self.failed: list[tuple[str, str]] = []
+
+    def next(self) -> Job | None:
+        """The first job that may start now; None where there is none, or each waits for one that runs."""
+        for job in self.waiting:
+            needed = None if job.spec.train is None else job.spec.train.warm_start
+            if needed not in self.open:
+                self.waiting.remove(job)
+                return job
+        return None
+
+    def end(self, job: Job, message: str | None = None) -> None:
+        """The job is done; with a message, it failed."""
+        self.open.discard(job.spec.folder)
+        if message is not None:
+            self.failed.append((job.spec.folder, message))
+
+
+class Worker:
+    """A process that carries out one job after another.  It ends with its pipe: it does not outlive its parent long."""
+
+    def __init__(self) -> None:
+        context = mp.get_context("spawn")
+        self.pipe, far_end = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_serve, args=(far_end,))
+        # Ctrl-C reaches the whole group; the parent decides, and passes on SIGTERM.  A process is born deaf to SIGINT.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            while waiting or running:
-                ready = [job for job in waiting if _may_start(job, done, planned)]
-                for job in ready[: workers - len(running)]:
-                    waiting.remove(job)
-                    running[pool.submit(_in_child, job, news)] = job
-                finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                _pass_on(news, tell)
-                for future in finished:
-                    job = running.pop(future)
-                    done.add(job.spec.folder)
-                    try:
-                        future.result()
-                    except AnchorbenchError as error:
-                        failed.append((job.spec.folder, str(error)))
-        except BaseException:
-            for process in list((pool._processes or {}).values()):
-                if process.pid is not None:
-                    os.kill(process.pid, signal.SIGTERM)
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        pool.shutdown()
-        _pass_on(news, tell)
-    return failed
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        far_end.close()
+        self.job: Job | None = None
+
+    def begin(self, job: Job) -> None:
+        self.job = job
+        self.pipe.send(job)
+
+    def dismiss(self) -> None:
+        """Let it end: at once where it is idle, else after it has saved its state."""
+        self.pipe.close()
+        if self.job is not None and self.process.is_alive():
+            self.process.terminate()
 
 
-def _may_start(job: Job, done: set[str], planned: set[str]) -> bool:
-    needs = job.spec.train.warm_start if job.spec.train is not None else None
-    return needs is None or needs in done or needs not in planned
+def _in_processes(work: WorkList, *, workers: int, tell: Tell | None) -> None:
+    crew: list[Worker] = []
+    try:
+        while True:
+            idle = [worker for worker in crew if worker.job is None]
+            while (idle or len(crew) < workers) and (job := work.next()) is not None:
+                if not idle:
+                    crew.append(Worker())
+                    idle = crew[-1:]
+                idle.pop().begin(job)
+            busy = {worker.pipe: worker for worker in crew if worker.job is not None}
+            if not busy:
+                return
+            for pipe in wait_for(list(busy)):
+                worker = busy[pipe]  # type: ignore[index]
+                if not _listen(worker, work, tell):
+                    crew.remove(worker)
+    finally:
+        _send_home(crew)
 
 
-def _in_child(job: Job, news: Any) -> str:
-    last = [0.0]
+def _listen(worker: Worker, work: WorkList, tell: Tell | None) -> bool:
+    """Take one piece of news.  Returns False where the process is no more."""
+    job = worker.job
+    assert job is not None
+    try:
+        kind, *news = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+        work.end(
+            job,
+            f"its process ended with {how}; the last good state is kept\n"
+            "       too little memory? fewer --workers; then the same command again",
+        )
+        worker.pipe.close()
+        return False
+    if kind == "news":
+        if tell is not None:
+            tell(*news)
+        return True
+    worker.job = None
+    if kind == "bug":
+        raise RuntimeError(f"{job.spec.folder}: a process failed\n{news[0]}")
+    work.end(job, *news)
+    return True
+
+
+def _send_home(crew: Sequence[Worker]) -> None:
+    """End every process and wait for it; a second Ctrl-C waits no longer."""
+    try:
+        for worker in crew:
+            worker.dismiss()
+        for worker in crew:
+            worker.process.join()
+    except BaseException:
+        for worker in crew:
+            worker.process.kill()
+        raise
+
+
+def _serve(pipe: Connection) -> None:
+    """What a process does: a job, its news, the next job, until the pipe is closed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # training has its own handler, all else ends at once
+    sys.stdout = sys.stderr  # stdout is for the one JSON document of the parent
+    last = 0.0
 
     def tell(name: str, what: str, share: float, progress: Progress | None) -> None:
+        nonlocal last
         now = time.monotonic()
-        if now - last[0] > 0.2 or share >= 1.0:
-            last[0] = now
-            news.put((name, what, share, progress))
+        if now - last > NEWS_EVERY or share >= 1.0:
+            last = now
+            pipe.send(("news", name, what, share, progress))
 
-    return carry_out(job, tell)
-
-
-def _begin_process(parent: int) -> None:
-    # Ctrl-C reaches the whole group; the parent decides, and a child ends through the loop's own handler.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _pass_on(news: Any, tell: Tell | None) -> None:
-    while True:
-        try:
-            item = news.get_nowait()
-        except queue.Empty:
-            return
-        if tell is not None:
-            tell(*item)
+    try:
+        while True:
+            job = pipe.recv()
+            try:
+                carry_out(job, tell)
+                pipe.send(("end",))
+            except AnchorbenchError as error:
+                pipe.send(("end", str(error)))
+            except (BrokenPipeError, ConnectionResetError):
+                return
+            except Exception:
+                pipe.send(("bug", traceback.format_exc()))
+    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        return
 
 
 def _save_card(session: Session, run: RunFolder) -> None:
     """What the model is, beside the run: parameters, FLOPs, grid rule."""
-    import json
-
     model = session.build_model()
-    inner = getattr(model, "model", model)
     described = card(
-        inner,
+        getattr(model, "model", model),
         session.spec.model,
         grid=session.plan.train_grid,
         in_channels=session.in_channels(),

@@ -1,9 +1,9 @@
-"""The truth of the turbulence ladder: many trajectories of one flow, solved finer than any rung, and how true they are."""
+"""The truth of the turbulence ladder: trajectories of one flow, solved finer than any rung, and how true they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class TurbulenceSpec:
     spin_up_rung: int = 64
     spin_up_time: float = 10.0
     settle_time: float = 1.0
-    flow: Flow = Flow(viscosity=1e-3)
+    flow: Flow = field(default_factory=lambda: Flow(viscosity=1e-3))
     interval: float = 0.25
     frames: int = 16
     start_rms: float = 4.0
@@ -53,7 +53,7 @@ class TurbulenceSpec:
             )
         if self.spin_up_time < 0 or self.settle_time < 0 or not self.interval > 0:
             raise ConfigError(
-                f"spin_up_time {self.spin_up_time}, settle_time {self.settle_time} and interval {self.interval} are times",
+                f"times are spin_up {self.spin_up_time}, settle {self.settle_time}, interval {self.interval}",
                 do="give an interval above 0, the others 0 or more",
             )
         for name in ("frames", "chunk", "start_rms", "start_wavenumber", "top_speed", "courant"):

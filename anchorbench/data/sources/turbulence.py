@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from anchorbench.config import Frozen, validated
 from anchorbench.data.sources import SplitFields
@@ -15,10 +15,12 @@ from anchorbench.errors import ConfigError
 from anchorbench.fields import Grid, restrict
 from anchorbench.solvers import Flow, TurbulenceSpec, solve_truth, truth_floor
 
+Split = Literal["train", "validation", "test"]
+
 #: Trajectories held at the truth's resolution at once; the rest is kept on the finest rung.
 SLICE = 64
 #: Splits draw their trajectories from seeds that never meet.
-SEED_OF_SPLIT = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
+SEED_OF_SPLIT: dict[Split, int] = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
 
 
 class Generator(Frozen):
@@ -28,15 +30,23 @@ class Generator(Frozen):
     viscosity: float = Field(gt=0)
     drag: float = Field(ge=0)
     forcing_wavenumber: int = Field(ge=1)
-    forcing_amplitude: float = Field(1.0, ge=0, description="0: decaying turbulence")
+    forcing_amplitude: float = Field(default=1.0, ge=0, description="0: decaying turbulence")
     interval: float = Field(gt=0, description="time between two stored frames")
     frames: int = Field(ge=2)
     spin_up_rung: int
     spin_up_time: float = Field(ge=0)
-    settle_time: float = Field(0.5, ge=0, description="on the truth's grid, before the first stored frame")
-    trajectories: dict[str, int]
-    floor_windows: int = Field(4, ge=0, description="windows solved again on twice the grid")
-    seed: int = 0
+    settle_time: float = Field(default=0.5, ge=0, description="on the truth's grid, before the first stored frame")
+    trajectories: dict[Split, Annotated[int, Field(ge=1)]]
+    floor_windows: int = Field(default=4, ge=0, description="windows solved again on twice the grid")
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _can_be_solved(self) -> Self:
+        """The solver's own checks, now instead of when it is called; they raise ConfigError."""
+        if lacking := SEED_OF_SPLIT.keys() - self.trajectories.keys():
+            raise ValueError(f"trajectories lack the split {', '.join(sorted(lacking))}")
+        _ = self.truth
+        return self
 
     @property
     def flow(self) -> Flow:
@@ -81,8 +91,8 @@ def generate(
 ) -> tuple[dict[str, SplitFields], dict[str, np.ndarray], dict[int, float]]:
     """Solve all splits.
 
-    Returns the fields of each split restricted to the finest rung, the static forcing field on it, and the truth's floor:
-    RMS over one interval between this truth and one on twice its grid, in 1/time, by band rung.
+    Returns the fields of each split restricted to the finest rung, the static forcing field on it, and the truth's
+    floor: RMS over one interval between this truth and one on twice its grid, in 1/time, by band rung.
     """
     total = sum(spec.trajectories.values())
     done = 0

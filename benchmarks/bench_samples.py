@@ -1,0 +1,65 @@
+"""Reading a training batch: windows gathered from our `.npy` map against a memcpy of the same bytes (warm page cache).
+
+    python benchmarks/bench_samples.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from anchorbench.data.arrays import cached_array
+
+GOAL = 1.2
+BATCHES = 40
+BATCH = 16
+FRAMES = 4
+
+
+def one_size(folder: Path, points: int) -> tuple[float, float]:
+    """Median and minimum of ours / memcpy over repeats, window by window, interleaved."""
+    import netCDF4
+
+    samples, frames = 16, 16
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(samples, frames, points, points)).astype(np.float32)
+    with netCDF4.Dataset(folder / f"{points}.nc", "w") as nc:
+        group = nc.createGroup(f"r{points:03d}")
+        for name, n in (("sample", samples), ("time", frames), ("y", points), ("x", points)):
+            group.createDimension(name, n)
+        group.createVariable("u", "f4", ("sample", "time", "y", "x"))[:] = values
+    mapped = cached_array(folder, f"{points}.nc", f"r{points:03d}", "u", digest=f"{points:064d}")
+    block = np.ascontiguousarray(values.reshape(-1)[: BATCH * FRAMES * points**2])
+    out = np.empty_like(block)
+    ratios = []
+    for _ in range(9):
+        took = {"ours": 0.0, "memcpy": 0.0}
+        for _ in range(BATCHES):
+            sample = rng.integers(samples, size=BATCH)
+            times = rng.integers(frames - FRAMES, size=BATCH)[:, None] + np.arange(FRAMES)
+            began = time.perf_counter()
+            window = mapped[sample[:, None], times]  # as `Windows.batch` gathers
+            took["ours"] += time.perf_counter() - began
+            began = time.perf_counter()
+            np.copyto(out, block)
+            took["memcpy"] += time.perf_counter() - began
+        assert np.array_equal(window[0], values[sample[0], times[0]])
+        ratios.append(took["ours"] / took["memcpy"])
+    assert np.array_equal(mapped[0], values[0])
+    return statistics.median(ratios[1:]), min(ratios[1:])
+
+
+def main() -> None:
+    print("16 windows of 4 frames, float32: our array cache / memcpy of the same bytes")
+    with tempfile.TemporaryDirectory() as folder:
+        for points in (64, 256):
+            median, least = one_size(Path(folder), points)
+            print(f"  {points:3d}²   {median:.2f} [{least:.2f}]   goal <= {GOAL}")
+
+
+if __name__ == "__main__":
+    main()
