@@ -1,7 +1,7 @@
 """Every command and every block of code that the README shows, run in a temporary folder.
 
-Commands without a size mean `small`, which takes minutes: here they run at `tiny`, with one seed and one worker.  The radar
-file is not downloaded: its reader is handed a few invented sequences (the download has tests of its own).
+Commands without a size mean `small`, which takes minutes: here they run at `tiny`, with one seed and one worker.  The
+radar file is not downloaded: its reader is handed a few invented sequences (the download has tests of its own).
 """
 
 import re
@@ -66,10 +66,9 @@ def test_every_command_of_the_readme_runs(folder, monkeypatch, capsys):
         Path(name).write_text(block)
     for command in COMMANDS:
         monkeypatch.setattr(sys, "argv", at_tiny(command))
-        try:
+        with pytest.raises(SystemExit) as end:
             main()
-        except SystemExit as end:
-            assert end.code in (0, None), f"{command}: exit {end.code}\n{capsys.readouterr().err}"
+        assert not end.value.code, f"{command}: exit {end.value.code}\n{capsys.readouterr().err}"
     assert (folder / "results" / "report" / "index.html").exists()
 
 

@@ -1,4 +1,4 @@
-"""The default ladder can tell (minutes): at `small` there is headroom, models beat persistence, and the solver converges."""
+"""The default ladder can tell (minutes): at `small` there is headroom, and models beat persistence."""
 
 import pytest
 

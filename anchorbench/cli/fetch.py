@@ -30,8 +30,8 @@ def fetch(
     """Make, download or verify the ladders of datasets."""
     from anchorbench.config import parse_settings
     from anchorbench.data.catalog import load_catalog
+    from anchorbench.data.fetch import announce, request
     from anchorbench.data.fetch import fetch as fetch_ladder
-    from anchorbench.data.fetch import request
     from anchorbench.data.ladder import open_ladder
     from anchorbench.runs.session import choose_device, set_threads
 
@@ -48,8 +48,8 @@ def fetch(
             ladder.verify()
             say(f"{one.spec.name}: every file is as it was written")
         else:
-            why = f" (source {one.source}, the catalogue's choice for {size})" if source == "auto" else ""
-            say(f"{one.entry.name}: {one.display_name}{why}; about {one.disk_bytes() / 1e6:.0f} MB on disk")
+            if (line := announce(one, None if force else folder, device=str(where))) is not None:
+                say(line)
             with bars() as tell:
 
                 def show(stage: str, share: float, name: str = one.entry.name, tell: Tell = tell) -> None:

@@ -13,18 +13,21 @@ listing = typer.Typer(
 )
 
 
-def _table(title: str, rows: list[dict[str, Any]], *, as_json: bool, key: str) -> None:
-    """The same rows as a table or as JSON."""
+def _table(
+    title: str, rows: list[dict[str, Any]], *, as_json: bool, key: str, columns: tuple[str, ...] | None = None
+) -> None:
+    """The same rows as JSON or as a table, that with these columns (all without it)."""
     if as_json:
         print_json({"schema": 1, key: rows})
         return
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    for name in rows[0] if rows else ():
+    shown = columns or (tuple(rows[0]) if rows else ())
+    for name in shown:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*[_cell(value) for value in row.values()])
+        table.add_row(*[_cell(row[name]) for name in shown])
     stdout().print(table if rows else f"{title}: none")
 
 
@@ -102,7 +105,8 @@ def runs(results: Results = RESULTS, as_json: Json = False) -> None:
         }
         for run in find_runs(results)
     ]
-    _table(f"runs in {results}", rows, as_json=as_json, key="runs")
+    columns = ("run", "kind", "size", "train_rung", "state")
+    _table(f"runs in {results}", rows, as_json=as_json, key="runs", columns=columns)
 
 
 @listing.command("models")

@@ -8,13 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; everything else goes to stderr.")]
 Results = Annotated[
@@ -86,15 +83,18 @@ def bars() -> Iterator[Tell]:
     )
     console = stderr()
     tasks: dict[str, Any] = {}
-    with redirect_stdout(sys.stderr), Progress(*columns, console=console, transient=False) as progress:
+    progress = Progress(*columns, console=console, transient=False)
 
-        def tell(name: str, what: str, share: float) -> None:
-            _start(progress, tasks, name)
-            progress.update(tasks[name], completed=share, what=what)
+    def tell(name: str, what: str, share: float) -> None:
+        if not tasks:
+            progress.start()  # not before: a mistake in the words is one message and no empty bars
+        if name not in tasks:
+            tasks[name] = progress.add_task(name, total=1.0, what="")
+        progress.update(tasks[name], completed=share, what=what)
 
-        yield tell
-
-
-def _start(progress: Progress, tasks: dict[str, Any], name: str) -> None:
-    if name not in tasks:
-        tasks[name] = progress.add_task(name, total=1.0, what="")
+    with redirect_stdout(sys.stderr):
+        try:
+            yield tell
+        finally:
+            if tasks:
+                progress.stop()

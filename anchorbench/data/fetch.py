@@ -29,6 +29,7 @@ class Request:
     size: SizeEntry
     source: str
     spec: LadderSpec
+    by_catalogue: bool = False  # whether `auto` was asked for
 
     @property
     def display_name(self) -> str:
@@ -103,7 +104,25 @@ def request(
         time_unit=entry.time.unit,
         origin=origin,
     )
-    return Request(entry, size_entry, kind, spec)
+    return Request(entry, size_entry, kind, spec, by_catalogue=source == "auto")
+
+
+def announce(wanted: Request, cache: Path | None, *, device: str = "cpu") -> str | None:
+    """One line before long work: what, whose choice, about how long and how large; None where it is there already.
+
+    cache: None where it will be made again whatever lies there.
+    """
+    if cache is not None and (ladder_folder(wanted.spec, cache) / COMPLETE).exists():
+        return None
+    chosen = f", the catalogue's choice for {wanted.spec.size}" if wanted.by_catalogue else ""
+    took = ""
+    if wanted.source == "generated":
+        from anchorbench.data.sources import turbulence
+
+        seconds = turbulence.estimate_seconds(turbulence.Generator(**wanted.spec.origin), device=device)
+        took = f", about {seconds:.0f} s to solve"
+    disk = f"about {wanted.disk_bytes() / 1e6:.0f} MB on disk"
+    return f"{wanted.entry.name}: {wanted.display_name} (source {wanted.source}{chosen}); {disk}{took}"
 
 
 def fetch(

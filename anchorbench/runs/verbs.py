@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,12 @@ import torch
 
 from anchorbench.config import RunSpec
 from anchorbench.data.catalog import Catalog, load_catalog
-from anchorbench.data.fetch import Request, fetch, request
+from anchorbench.data.fetch import Request, announce, fetch, request
 from anchorbench.data.ladder import Ladder, find_ladder
 from anchorbench.errors import RunError
 from anchorbench.runs.evaluate import evaluate
 from anchorbench.runs.plan import file_digest, plan_runs
-from anchorbench.runs.session import Session, choose_device, free_cores, require_runs_everywhere, set_threads
+from anchorbench.runs.session import Session, choose_device, cores, require_runs_everywhere, set_threads
 from anchorbench.runs.store import RunFolder, read_spec
 from anchorbench.runs.train import Progress, draw_batch, step_generator
 from anchorbench.runs.work import Job, carry_out_all
@@ -77,12 +78,15 @@ def train_all(
         settings=asked.settings,
         with_references=asked.with_references,
     )
+    _require_writable(results)
     folders = [RunFolder.at(spec, results) for spec in specs]
     _require_warm_starts(folders)
     where = choose_device(device)
-    n_workers = workers or (1 if where.type == "cuda" else min(free_cores(), len(specs)))
-    n_threads = threads or max(1, free_cores() // n_workers)
-    set_threads(max(n_threads, free_cores() if threads is None else 1))
+    n_workers = workers or (1 if where.type == "cuda" else min(cores(), len(specs)))
+    n_threads = threads or max(1, cores() // n_workers)
+    set_threads(threads)
+    if (line := announce(wanted, cache, device=str(where))) is not None:
+        say(line)
     ladder = fetch(
         wanted,
         cache,
@@ -176,6 +180,14 @@ def estimate_seconds(spec: RunSpec, ladder: Ladder, device: torch.device, *, ste
             took.append(time.monotonic() - began)
         seconds += min(took[1:]) * drawn.count(rung) / len(drawn)
     return seconds * spec.train.steps
+
+
+def _require_writable(results: Path) -> None:
+    existing = next(folder for folder in (results, *results.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise RunError(
+            f"{results} cannot be written: {existing} is no folder to write to", do="choose another --results"
+        )
 
 
 def _require_warm_starts(folders: Sequence[RunFolder]) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -519,6 +520,25 @@ def test_a_kill_between_the_two_renames_loses_no_ladder(tmp_path, monkeypatch, t
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path, scale=2.0)
     open_ladder(wave_spec(), tmp_path).verify()
+    assert left_beside(tmp_path) == set()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "Input/output error")])
+def test_a_new_ladder_that_does_not_come_into_place_gives_it_back_to_the_former(tmp_path, monkeypatch, error):
+    former = write(tmp_path)
+    rename = Path.rename
+
+    def fail_for_the_new(self, target):
+        if self.name.endswith(".part"):
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new)
+    with pytest.raises((type(error), LadderError)):
+        write(tmp_path, scale=2.0)
+    ladder = open_ladder(wave_spec(), tmp_path)
+    ladder.verify()
+    assert ladder.about == former.about
     assert left_beside(tmp_path) == set()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -13,7 +14,7 @@ from anchorbench.config import Frozen, validated
 from anchorbench.data.sources import SplitFields
 from anchorbench.errors import ConfigError
 from anchorbench.fields import Grid, restrict
-from anchorbench.solvers import Flow, TurbulenceSpec, solve_truth, truth_floor
+from anchorbench.solvers import Flow, TurbulenceSpec, integrate, random_vorticity, solve_truth, truth_floor
 
 Split = Literal["train", "validation", "test"]
 
@@ -79,6 +80,23 @@ def generator(options: Mapping[str, Any], *, finest: int) -> Generator:
             do=f"--set generator.truth_rung={2 * finest}",
         )
     return spec
+
+
+def estimate_seconds(spec: Generator, *, device: str = "cpu") -> float:
+    """About how long `generate` takes: a few steps of one chunk are timed on each grid, and counted up."""
+    truth = spec.truth
+    per_sample = 0.0
+    on_truth = truth.settle_time + (spec.frames - 1) * spec.interval
+    for rung, duration in ((truth.spin_up_rung, truth.spin_up_time), (truth.truth_rung, on_truth)):
+        step = truth.time_step(rung)
+        state = random_vorticity(truth.chunk, rung, generator=torch.Generator().manual_seed(0)).to(device)
+        took = []
+        for _ in range(3):
+            began = time.perf_counter()
+            float(integrate(state, truth.flow, duration=8 * step, dt=step).sum())
+            took.append(time.perf_counter() - began)
+        per_sample += min(took) / 8 / truth.chunk * duration / step
+    return per_sample * sum(spec.trajectories.values())
 
 
 def generate(

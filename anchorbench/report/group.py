@@ -1,0 +1,309 @@
+"""One figure's worth of runs: the families of one ladder, task, lead and scored band, judged, as documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import yaml
+
+from anchorbench.analysis import ROUNDING, Cells, Curve, Interval, Verdict, curve, explain, judge
+from anchorbench.analysis.intervals import GIVEN_SEEDS
+from anchorbench.config import LadderSpec, RunSpec
+from anchorbench.fields import Grid
+from anchorbench.methods.base import Plan
+from anchorbench.methods.registry import METHODS, REFERENCES, build_method
+from anchorbench.report.scored import Family, Scored, convergence, families, labels, mean_seconds
+from anchorbench.report.shown import fields, spectra
+from anchorbench.runs.evaluate import COARSE
+
+
+class Group:
+    """The families of one figure, and their documents."""
+
+    def __init__(self, key: str, members: Sequence[Scored], *, delta: float) -> None:
+        self.key, self.delta = key, delta
+        self.members = members
+        self.methods = families(m for m in members if m.spec.kind == "method")
+        self.references = families(m for m in members if m.spec.kind == "reference")
+        self.native_families = families(m for m in members if m.spec.kind == "native")
+        first = members[0]
+        self.attrs = first.data.attrs
+        self.spec = first.spec
+        self.ladder = LadderSpec(**json.loads(self.attrs["ladder"]))
+        self.provenance: dict[str, str] = json.loads(self.attrs["provenance"])
+        self.sigma = float(np.atleast_1d(self.attrs["sigma"])[0])
+        self.rungs = list(self.ladder.rungs)
+        self.finest = Grid.from_dict(self.ladder.grid)
+
+    @property
+    def variable(self) -> Any:
+        return self.ladder.variables[0]
+
+    @property
+    def floor(self) -> dict[int, float]:
+        """The truth's own error in ρ₀'s band over the lead, in σ: the same field, so the same number, on every rung."""
+        band = {int(rung): e for rung, e in json.loads(self.attrs["floor"]).items()}.get(self.spec.band_rung)
+        if band is None or self.spec.lead != 1:
+            return {}
+        return {rung: band / self.sigma for rung in self.rungs if rung >= self.spec.band_rung}
+
+    def mix(self, spec: RunSpec) -> dict[int, float]:
+        """Share of a method's training samples by rung."""
+        grid = self.finest.with_rung(spec.train_rung)
+        plan = Plan(self.ladder.rungs, grid, self.ladder.restriction, masked=False, increment=False)  # type: ignore[arg-type]
+        return build_method(spec.method, plan, spec.method_options, task=spec.task).mix()
+
+    def baseline(self, spec: RunSpec) -> Family | None:
+        """The baseline of a run's own model, trained alike where there is one: the denominator, and native's start."""
+        same = [f for f in self.methods if f.spec.method == "baseline" and _model(f.spec) == _model(spec)]
+        alike = [f for f in same if f.spec.train == spec.train]
+        return next(iter(alike or same), None)
+
+    def natives(self, spec: RunSpec) -> dict[int, Family]:
+        """rung -> the runs trained there with a run's own model; the family with most seeds where there are several."""
+        found: dict[int, Family] = {}
+        for family in self.native_families:
+            rung = family.spec.train_rung
+            if _model(family.spec) == _model(spec) and (rung not in found or len(family.runs) > len(found[rung].runs)):
+                found[rung] = family
+        return found
+
+    def native_cells(self, spec: RunSpec) -> dict[int, Cells]:
+        """rung -> cells of the model trained there, the baseline at ρ₀; empty where nobody trained one."""
+        natives, baseline = self.natives(spec), self.baseline(spec)
+        if not natives or baseline is None:
+            return {}
+        return {self.spec.band_rung: baseline.cells(), **{rung: f.cells() for rung, f in natives.items()}}
+
+    def curves(self) -> list[dict[str, Any]]:
+        """Methods first, then the baseline's coarse prediction, native, and the references without training."""
+        names = labels(self.methods)
+        out = [self._method(family, names[i]) for i, family in enumerate(self.methods)]
+        for i, family in enumerate(self.methods):
+            if family.spec.method == "baseline":
+                name = f"{COARSE} ({names[i]})" if len(self.methods) > 1 else COARSE
+                out.append(self._curve(family, name, family.cells(f"{COARSE}_"), kind="reference", method=COARSE))
+                if native := self._native(family):
+                    out.append(native)
+        for family in self.references:
+            out.append(
+                self._curve(family, family.spec.method, family.cells(), kind="reference", method=family.spec.method)
+            )
+        return out
+
+    def _method(self, family: Family, label: str) -> dict[str, Any]:
+        out = self._curve(family, label, family.cells(), kind="method", method=family.spec.method)
+        budgets = []
+        for rung in out["rungs"]:
+            parts = [b for run in family.runs if (b := run.budget(rung)) is not None]
+            budgets.append({p: float(np.mean([b[p] for b in parts])) for p in parts[0]} if parts else None)
+        card = family.runs[0].run.path / "card.json"
+        out |= {
+            "budget": budgets,
+            "cost": self._cost(family),
+            "card": json.loads(card.read_text()) if card.exists() else None,
+        }
+        if out["card"] is not None:
+            out["cost"]["parameters"] = out["card"]["parameters"]
+        return out
+
+    def _curve(self, family: Family, label: str, cells: Cells, *, kind: str, method: str) -> dict[str, Any]:
+        spec = family.spec
+        seen = sorted(rung for rung, share in self.mix(spec).items() if share > 0) if kind == "method" else []
+        baseline = self.baseline(spec) or next((f for f in self.methods if f.spec.method == "baseline"), None)
+        drawn = curve(cells, train_rung=spec.band_rung, baseline=None if baseline is None else baseline.cells())
+        verdict = judge(
+            cells,
+            train_rung=spec.band_rung,
+            seen=seen,
+            native=self.native_cells(spec) or None,
+            floor=self.floor,
+            delta=self.delta,
+        )
+        if spec.train is None:
+            verdict = _without_seeds(verdict)
+        said = verdict.to_dict()
+        headroom = verdict.headroom
+
+        return {
+            **self._head(),
+            **_identity(kind, label, method, spec.model if spec.train is not None else None),
+            **_scores(drawn),
+            "seeds": family.seeds if spec.train is not None else [],
+            "seen_rungs": seen,
+            "rungs": list(drawn.rungs),
+            "ratio": {"own": list(drawn.ratio_own), "baseline": list(drawn.ratio_baseline)},
+            "anchoring_index": [verdict.anchoring_index.get(rung) for rung in drawn.rungs],
+            "anchoring_reason": [verdict.anchoring_reasons.get(rung) for rung in drawn.rungs],
+            "budget": [None] * len(drawn.rungs),
+            **{
+                name: said[name]
+                for name in (
+                    "slope",
+                    "interval",
+                    "interval_kind",
+                    "level",
+                    "delta",
+                    "smallest_slope",
+                    "local_slopes",
+                    "verdict",
+                    "second_word",
+                    "used",
+                    "left_out",
+                )
+            },
+            "headroom": {
+                "shown": said["headroom"]["shown"],
+                "slope": None if headroom.slope is None else headroom.slope.estimate,
+                "interval": None if headroom.slope is None else [headroom.slope.low, headroom.slope.high],
+                "text": headroom.reason or headroom.word,
+            },
+            "notes": list(verdict.notes),
+            "words": explain(verdict, name=label) if kind == "method" else _reference_words(method, said),
+            "cost": None,
+            "card": None,
+        }
+
+    def _native(self, baseline: Family) -> dict[str, Any] | None:
+        """`native` as one reference: each rung another model, the baseline itself at ρ₀; no verdict of its own."""
+        cells = self.native_cells(baseline.spec)
+        if not cells:
+            return None
+        natives = self.natives(baseline.spec)
+        runs = [run for family in natives.values() for run in family.runs]
+        seeds = sorted({run.spec.seed for run in runs})
+        rungs = sorted(cells)
+        scores = {rung: _scores(curve(c)) for rung, c in cells.items()}
+        at = {rung: cells[rung].rungs.index(rung) for rung in rungs}
+        nulls = [None] * len(rungs)
+        return {
+            **self._head(),
+            **_identity("reference", "native", "native", baseline.spec.model),
+            **{name: [scores[rung][name][at[rung]] for rung in rungs] for name in scores[rungs[0]]},
+            "rungs": rungs,
+            "seen_rungs": rungs,
+            "seeds": seeds,
+            "ratio": {"own": nulls, "baseline": nulls},
+            **dict.fromkeys(("anchoring_index", "anchoring_reason", "budget"), nulls),
+            **dict.fromkeys(("slope", "interval", "smallest_slope", "verdict", "second_word"), None),
+            "interval_kind": "given these seeds",
+            "local_slopes": [],
+            "headroom": {"shown": None, "slope": None, "interval": None, "text": ""},
+            "notes": [convergence(run) for run in runs],
+            "words": f"native: the baseline trained at each rung (seeds {', '.join(map(str, seeds))})",
+            "cost": self._cost(natives[max(natives)]) | {"train_seconds": mean_seconds(runs), "train_points": None},
+            "card": None,
+        }
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "group": self.key,
+            "dataset": self.spec.dataset,
+            "display_name": self.provenance["display_name"],
+            "source": self.spec.source,
+            "size": self.spec.size,
+            "task": self.spec.task,
+            "protocol": self.spec.protocol,
+            "variable": self.variable.name,
+            "unit": self.variable.units,
+            "lead": self.spec.lead * self.ladder.time_step,
+            "lead_unit": self.ladder.time_unit,
+            "train_rung": self.spec.band_rung,
+        }
+
+    def _cost(self, family: Family) -> dict[str, Any]:
+        spec = family.spec
+        assert spec.train is not None
+        mix = self.mix(spec)
+        samples = spec.train.steps * spec.train.batch
+        return {
+            "train_seconds": mean_seconds(family.runs),
+            "steps": spec.train.steps,
+            "samples": samples,
+            "train_points": round(samples * sum(share * rung**self.finest.ndim for rung, share in mix.items())),
+            "parameters": None,
+            "device": family.runs[0].run.environment().get("device"),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        head = self._head()
+        return {
+            **{k: v for k, v in head.items() if k not in ("group", "protocol")},
+            "id": self.key,
+            "title": f"{head['display_name']} · {head['size']} · {head['task']}",
+            "restriction": self.ladder.restriction,
+            "rungs": self.rungs,
+            "sigma": self.sigma,
+            "floor": self.floor or None,
+            "provenance": {
+                **{k: v for k, v in self.provenance.items() if k not in ("terms", "display_name")},
+                "ladder": self.ladder.digest,
+                "energy removed by each step": ", ".join(
+                    f"{name} {share:.1%}" for name, share in json.loads(self.attrs["energy_removed"]).items() if share
+                ),
+            },
+            "terms": self.provenance["terms"],
+            "spectra": spectra(
+                self.methods, Grid.from_dict(self.ladder.grid), self.rungs, band_rung=self.spec.band_rung
+            ),
+            "fields": fields(
+                self.methods, Grid.from_dict(self.ladder.grid), self.rungs, self.variable, band_rung=self.spec.band_rung
+            ),
+            "environment": self.members[0].run.environment(),
+            "specs": [
+                {
+                    "run": m.run.path.name,
+                    "spec": yaml.safe_dump(m.spec.model_dump(mode="json"), sort_keys=False),
+                    "environment": m.run.environment(),
+                }
+                for m in self.members
+            ],
+        }
+
+
+def _identity(kind: str, label: str, method: str, model: str | None) -> dict[str, Any]:
+    track = METHODS[method][2] if method in METHODS else None
+    return {"kind": kind, "label": label, "method": method, "model": model, "track": track}
+
+
+def _scores(drawn: Curve) -> dict[str, list[Any]]:
+    """Each score and its interval by rung; float32's rounding is zero: an oracle's error is 0, not 1e-7."""
+    out: dict[str, list[Any]] = {}
+    for name in ("error", "unseen", "skill", "total"):
+        values = getattr(drawn, name)
+        out[name] = [0.0 if v is not None and abs(v) <= ROUNDING else v for v in values]
+        out[f"{name}_interval"] = [
+            None if i is None or i.high <= ROUNDING else [i.low, i.high] for i in drawn.intervals[name]
+        ]
+    return out
+
+
+def _model(spec: RunSpec) -> tuple[Any, ...]:
+    return spec.model, spec.model_options, spec.model_digest
+
+
+def _without_seeds(verdict: Verdict) -> Verdict:
+    """A reference without training has no seeds to be given: its interval is over trajectories alone."""
+
+    def plain(found: Interval | None) -> Interval | None:
+        return None if found is None else replace(found, given_seeds=False)
+
+    return replace(
+        verdict,
+        slope=plain(verdict.slope),
+        skill_interval=plain(verdict.skill_interval),
+        notes=tuple(note for note in verdict.notes if note != GIVEN_SEEDS),
+    )
+
+
+def _reference_words(method: str, said: Mapping[str, Any]) -> str:
+    """What a reference is, and its words where it has a slope: it was not trained, so no sentence about training."""
+    what = REFERENCES[method][1]
+    if said["slope"] is None or said["interval"] is None or method != "solver":
+        return f"{method}: {what}"
+    low, high = said["interval"]
+    return f"{method}: {what}; {said['verdict']}, slope {said['slope']:+.2f} [{low:+.2f}, {high:+.2f}]"

@@ -1,0 +1,142 @@
+"""Finished runs as they are read back: one run's sums, and the family of runs that differ only in their seed."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from anchorbench.analysis import SCORE_NAMES, Cells, Sums, shares
+from anchorbench.config import RunSpec, digest_of
+from anchorbench.errors import RunError
+from anchorbench.fields.grid import rung_name
+from anchorbench.runs.store import RunFolder
+
+#: Sums are kept in units of σ², so σ is 1 wherever they are pooled.
+SIGMA = 1.0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A finished run and its curve.nc."""
+
+    run: RunFolder
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.run.spec
+
+    @cached_property
+    def data(self) -> xr.Dataset:
+        path = self.run.path / "curve.nc"
+        try:
+            with xr.open_dataset(path, engine="netcdf4") as data:
+                return data.load()
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{path} cannot be read: {error}", do=f"anchorbench evaluate {self.run.path.name} makes it again"
+            ) from None
+
+    def sums(self, prefix: str = "") -> dict[int, Sums]:
+        """The score's sums by rung; prefix: of the run's own coarse prediction."""
+        names = [f"{prefix}{name}" for name in SCORE_NAMES]
+        out = {}
+        for rung in self.data["rung"].values.tolist():
+            at = self.data.sel(rung=rung)
+            arrays = {name.removeprefix(prefix): at[name].values for name in names}
+            if np.isfinite(arrays["weight"]).all():
+                out[int(rung)] = Sums(arrays)
+        return out
+
+    def budget(self, rung: int) -> dict[str, float] | None:
+        at = self.data.sel(rung=rung)
+        names = [name for name in self.data.data_vars if str(name).startswith("budget_")]
+        if not names or not np.isfinite(at[names[0]].values).all():
+            return None
+        found = shares(Sums({str(name): at[name].values for name in names}), sigma=SIGMA)
+        return None if found is None else {p: getattr(found, p) for p in ("model", "grid", "information")}
+
+    def fields(self, rung: int) -> dict[str, np.ndarray]:
+        path = self.run.path / "curve.nc"
+        with xr.open_dataset(path, engine="netcdf4", group=f"fields/{rung_name(rung)}") as data:
+            return {str(name): data[name].values for name in data.data_vars}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Runs that differ only in their seed."""
+
+    runs: tuple[Scored, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.runs[0].spec
+
+    @property
+    def steps(self) -> int | None:
+        return None if self.spec.train is None else self.spec.train.steps
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run.spec.seed for run in self.runs]
+
+    def cells(self, prefix: str = "") -> Cells:
+        return Cells.from_sums([run.sums(prefix) for run in self.runs], sigma=SIGMA)
+
+
+def families(members: Iterable[Scored]) -> list[Family]:
+    by_spec: dict[str, list[Scored]] = defaultdict(list)
+    for scored in members:
+        plain = scored.spec.model_dump(mode="json") | {"seed": None}
+        by_spec[digest_of(plain)].append(scored)
+    found = [Family(tuple(sorted(runs, key=lambda r: r.spec.seed))) for runs in by_spec.values()]
+    return sorted(found, key=lambda f: (f.spec.model, f.spec.method != "baseline", f.spec.method, f.spec.digest))
+
+
+def labels(families: Sequence[Family]) -> list[str]:
+    """A short name each: the method, with the model or the options where others share it."""
+    models = {f.spec.model for f in families}
+    out = []
+    for family in families:
+        spec = family.spec
+        label = spec.method if len(models) == 1 else f"{spec.method} · {Path(spec.model).name}"
+        twins = [f for f in families if f is not family and (f.spec.method, f.spec.model) == (spec.method, spec.model)]
+        own = _flat(spec)
+        telling = sorted({k for f in twins for k in own if own[k] != _flat(f.spec).get(k)})
+        if telling:
+            label += " (" + ", ".join(f"{k.rpartition('.')[2]}={own[k]}" for k in telling) + ")"
+        out.append(label)
+    return out
+
+
+def _flat(spec: RunSpec) -> dict[str, Any]:
+    groups = {"method": spec.method_options, "model": spec.model_options,
+              "train": {} if spec.train is None else spec.train.model_dump()}  # fmt: skip
+    return {f"{group}.{name}": value for group, options in groups.items() for name, value in options.items()}
+
+
+def mean_seconds(runs: Sequence[Scored]) -> float | None:
+    found = [s for run in runs if (s := run.run.environment().get("train_seconds")) is not None]
+    return float(np.mean(found)) if found else None
+
+
+def convergence(scored: Scored) -> str:
+    """How much the native model's validation error still fell over the last quarter of its steps."""
+    rung = rung_name(scored.spec.train_rung)
+    path = scored.run.path / "log.csv"
+    lines = [line.split(",") for line in path.read_text().splitlines()[1:]] if path.exists() else []
+    looks = [(int(line[0]), float(line[3])) for line in lines if line[3]]
+    if len(looks) < 2:
+        return f"native {rung}: too few looks at the validation split to say whether it converged"
+    late = [e for step, e in looks if step <= 0.75 * looks[-1][0]]
+    before, after = min(late or [looks[0][1]]), min(e for _, e in looks)
+    fell = 1 - after / before if before > 0 and math.isfinite(before) else 0.0
+    said = "converged" if fell < 0.05 else "still falling, so its error is an upper bound"
+    return f"native {rung}: validation error fell {fell:.0%} over the last quarter of the steps ({said})"
