@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "xarray", "matplotlib", "scipy", "pandas", "netCDF4", "pydantic")
+HEAVY = ("torch", "numpy", "xarray", "matplotlib", "scipy", "pandas", "netCDF4")
 #: Seconds of CPU; measured 0.1 to 0.2 on one core of 2025, with torch it would be 2.
 MOST_SECONDS = 1.0
 

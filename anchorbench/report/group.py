@@ -156,6 +156,9 @@ class Group:
                     "left_out",
                 )
             },
+            "interval_kind": said["interval_kind"]
+            if spec.train is not None or not said["interval"]
+            else "trajectories",
             "headroom": {
                 "shown": said["headroom"]["shown"],
                 "slope": None if headroom.slope is None else headroom.slope.estimate,

@@ -19,7 +19,7 @@ import torch
 import xarray as xr
 
 from anchorbench.config import LadderSpec
-from anchorbench.data import ladder as ladder_module
+from anchorbench.data import ladder_file
 from anchorbench.data.ladder import (
     SPLITS,
     TrainingView,
@@ -443,7 +443,7 @@ def break_at(monkeypatch, n: int, error: BaseException) -> None:
             raise error
         return restrict(*args, **kwargs)
 
-    monkeypatch.setattr(ladder_module, "restrict", restrict_or_fail)
+    monkeypatch.setattr(ladder_file, "restrict", restrict_or_fail)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), ValueError("a bug")])

@@ -1,0 +1,187 @@
+"""Collecting runs: what is pooled, what a curve is called, and what is said to be missing."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from anchorbench.config import LadderSpec, RunSpec, Variable, save_yaml
+from anchorbench.errors import RunError
+from anchorbench.fields import Grid
+from anchorbench.report.collect import collect
+
+LADDER = LadderSpec(
+    dataset="turbulence2d",
+    source="generated",
+    size="tiny",
+    restriction="spectral",
+    rungs=(8, 16, 32),
+    grid=Grid((32, 32)).to_dict(),
+    variables=(Variable(name="vorticity", units="1"),),
+    time_step=0.25,
+    time_unit="1",
+    origin={},
+)
+CLUSTERS = 6
+
+
+def spec(method, *, seed=0, **changes):
+    base = {
+        "ladder": LADDER.digest,
+        "dataset": "turbulence2d",
+        "source": "generated",
+        "size": "tiny",
+        "task": "forecast",
+        "model": "fno",
+        "method": method,
+        "train_rung": 8,
+        "band_rung": 8,
+        "seed": seed,
+    }
+    return RunSpec(**(base | changes))
+
+
+def write_run(results, run_spec, errors, *, finished=True, floor=None):
+    """A finished run whose E_res on each rung is `errors[rung]`, the same for every cluster but for a small jitter."""
+    folder = results / run_spec.folder
+    folder.mkdir(parents=True)
+    save_yaml(run_spec, folder / "spec.yaml")
+    (folder / "environment.json").write_text(json.dumps({"train_seconds": 10.0, "device": "cpu"}))
+    rungs = sorted(errors)
+    jitter = 1 + 0.01 * np.cos(np.arange(CLUSTERS) + run_spec.seed)
+    squares = np.array([[errors[rung] ** 2 * j for j in jitter] for rung in rungs])[..., None]
+    sums = {
+        "weight": np.ones_like(squares),
+        "resolved": squares,
+        "unseen": np.full_like(squares, 0.02),
+        "unseen_truth": np.full_like(squares, 0.04),
+        "truth_resolved": np.ones_like(squares),
+        "total": squares + 0.02,
+    }
+    data = xr.Dataset(coords={"rung": rungs, "k": np.arange(16.0)})
+    for name, values in sums.items():
+        data[name] = (("rung", "cluster", "channel"), values)
+        data[f"coarse_then_upsample_{name}"] = (("rung", "cluster", "channel"), values)
+    for name in ("prediction", "truth", "error"):
+        rows = [np.where(np.arange(16) < rung // 2, 1.0, np.nan) for rung in rungs]
+        data[f"spectrum_{name}"] = (("rung", "k"), np.stack(rows))
+    data.attrs = {
+        "sigma": [2.0],
+        "ladder": LADDER.model_dump_json(),
+        "provenance": json.dumps({"display_name": "turbulence2d", "terms": "none", "producer": "us"}),
+        "floor": json.dumps(floor or {}),
+        "energy_removed": json.dumps({"r008": 0.5, "r016": 0.1, "r032": 0.0}),
+    }
+    data.to_netcdf(folder / "curve.nc", engine="netcdf4")
+    for rung in rungs:
+        shown = xr.Dataset({name: (("y", "x"), np.zeros((rung, rung))) for name in ("truth", "prediction")})
+        shown.to_netcdf(folder / "curve.nc", engine="netcdf4", mode="a", group=f"fields/r{rung:03d}")
+    if finished:
+        (folder / "DONE").write_text("")
+
+
+def by_label(document):
+    return {curve["label"]: curve for curve in document["curves"]}
+
+
+FLAT = {8: 0.2, 16: 0.2, 32: 0.2}
+FALLING = {8: 0.2, 16: 0.1, 32: 0.05}
+
+
+def test_seeds_are_pooled_as_mean_squares_and_the_root_is_taken_last(tmp_path):
+    for seed, error in enumerate((0.1, 0.2, 0.3)):
+        write_run(tmp_path, spec("baseline", seed=seed), {8: error, 16: error, 32: error})
+    curve = by_label(collect(tmp_path))["baseline"]
+    # mean of 0.01, 0.04, 0.09; the clusters' jitter moves it by less than half a percent
+    assert curve["error"][0] == pytest.approx(np.sqrt(0.14 / 3), rel=5e-3)
+    assert curve["seeds"] == [0, 1, 2]
+
+
+def test_a_halving_error_converges_with_slope_minus_one(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, spec("baseline", seed=seed), FALLING)
+    curve = by_label(collect(tmp_path))["baseline"]
+    assert curve["verdict"] == "converging"
+    assert curve["slope"] == pytest.approx(-1.0)
+    assert curve["second_word"] == "adds"  # unseen 0.02 of 0.04
+    assert curve["skill"][1] == pytest.approx(0.5)
+
+
+def test_rungs_that_training_saw_leave_the_fit(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, spec("multires", seed=seed, method_options={"shares": None, "hold_out": True}), FALLING)
+    curve = by_label(collect(tmp_path))["multires"]
+    assert curve["seen_rungs"] == [8, 16]
+    assert curve["used"] == [8, 32]
+    assert curve["track"] == "assisted"
+
+
+def test_headroom_comes_from_the_native_runs_of_the_same_model(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, spec("baseline", seed=seed), FLAT)
+    write_run(tmp_path, spec("baseline", kind="native", train_rung=32), {32: 0.05})
+    document = collect(tmp_path)
+    curve = by_label(document)["baseline"]
+    assert curve["verdict"] == "anchored"
+    assert curve["headroom"]["shown"] is True
+    assert curve["anchoring_index"][2] == pytest.approx(1.0, abs=0.01)
+    native = by_label(document)["native"]
+    assert native["rungs"] == [8, 32]
+    assert native["error"] == pytest.approx([0.2, 0.05], rel=0.01)
+    assert "too few looks" in native["notes"][0]
+
+
+def test_native_runs_of_another_model_show_no_headroom(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, spec("baseline", seed=seed), FLAT)
+    write_run(tmp_path, spec("baseline", kind="native", train_rung=32, model="unet"), {32: 0.05})
+    assert by_label(collect(tmp_path))["baseline"]["headroom"]["shown"] is None
+
+
+def test_two_configurations_of_one_method_are_told_apart_by_the_option_that_differs(tmp_path):
+    for encoding in ("A", "B"):
+        write_run(tmp_path, spec("frl", method_options={"encoding": encoding, "levels": 1}), FLAT)
+    assert set(by_label(collect(tmp_path))) == {"frl (encoding=A)", "frl (encoding=B)"}
+
+
+def test_the_floor_is_one_number_in_units_of_sigma(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT, floor={"8": 0.02, "32": 0.5})
+    group = collect(tmp_path)["groups"][0]
+    assert group["floor"] == {8: 0.01, 16: 0.01, 32: 0.01}  # 0.02 in ρ₀'s band over σ = 2
+
+
+def test_references_have_no_seeds_and_no_sentence_about_training(tmp_path):
+    for method, errors in (("persistence", FLAT), ("solver", FALLING), ("oracle_lowpass", dict.fromkeys(FLAT, 1e-9))):
+        write_run(tmp_path, spec(method, kind="reference", model="none", train=None), errors)
+    found = by_label(collect(tmp_path))
+    assert found["solver"]["seeds"] == []
+    assert found["solver"]["interval_kind"] == "trajectories"
+    assert "trained" not in found["solver"]["words"]
+    assert found["oracle_lowpass"]["error"] == [0.0, 0.0, 0.0]
+    assert found["oracle_lowpass"]["verdict"] is None
+
+
+def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path):
+    write_run(tmp_path, spec("frl", method_options={"levels": 1}), FLAT)
+    write_run(tmp_path, spec("frl", seed=1, method_options={"levels": 1}), FLAT, finished=False)
+    missing = collect(tmp_path)["missing"]
+    assert any("not finished" in m["what"] for m in missing)
+    assert any("no baseline and native" in m["what"] and "--with-references" in m["command"] for m in missing)
+    assert any("1 of the 3 seeds" in m["what"] for m in missing)
+
+
+def test_a_folder_without_a_finished_run_is_one_clear_line(tmp_path):
+    with pytest.raises(RunError, match="no finished run"):
+        collect(tmp_path)
+    write_run(tmp_path, spec("baseline"), FLAT, finished=False)
+    with pytest.raises(RunError, match="1 unfinished"):
+        collect(tmp_path)
+
+
+def test_a_damaged_curve_names_the_command_that_makes_it_again(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    path = next(tmp_path.glob("*/curve.nc"))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(RunError, match="anchorbench evaluate"):
+        collect(tmp_path)
