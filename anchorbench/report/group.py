@@ -243,7 +243,7 @@ class Group:
             "sigma": self.sigma,
             "floor": self.floor or None,
             "provenance": {
-                **{k: v for k, v in self.provenance.items() if k not in ("terms", "display_name")},
+                **{k: v for k, v in self.provenance.items() if k not in ("terms", "display_name", "dataset")},
                 "ladder": self.ladder.digest,
                 "energy removed by each step": ", ".join(
                     f"{name} {share:.1%}" for name, share in json.loads(self.attrs["energy_removed"]).items() if share

@@ -170,12 +170,12 @@ def _in_processes(work: WorkList, *, workers: int, tell: Tell | None) -> None:
                     crew.append(Worker())
                     idle = crew[-1:]
                 idle.pop().begin(job)
-            busy = {worker.pipe: worker for worker in crew if worker.job is not None}
+            busy = [worker for worker in crew if worker.job is not None]
             if not busy:
                 return
-            for pipe in wait_for(list(busy)):
-                worker = busy[pipe]  # type: ignore[index]
-                if not _listen(worker, work, tell):
+            spoke = wait_for([worker.pipe for worker in busy])
+            for worker in busy:
+                if worker.pipe in spoke and not _listen(worker, work, tell):
                     crew.remove(worker)
     finally:
         _send_home(crew)

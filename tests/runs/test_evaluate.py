@@ -120,6 +120,23 @@ def test_the_model_share_is_the_error_at_home_where_grid_and_information_add_not
         assert pooled(data, "budget_size_information", rung, weight="budget_weight") == 0.0
 
 
+def test_what_a_finer_input_adds_within_the_band_is_the_size_of_the_information_share(session, bench, tmp_path):
+    """u² folds fine waves into the band: c = P(u²) − P((Pu)²), by hand."""
+    data = evaluated(session, bench.run(session.spec, tmp_path), predict=lambda batch: batch.inputs[:, :1] ** 2)
+    u = np.asarray(bench.ladder.array("test", 32, "vorticity"), np.float64)[:, :-1]
+    k = np.abs(np.fft.fftfreq(32, 1 / 32))
+    kept = (k[:, None] < 4) & (k[None, :] < 4)
+
+    def low(field: np.ndarray) -> np.ndarray:
+        return np.fft.ifft2(np.fft.fft2(field) * kept).real
+
+    mean, sigma = (float(np.atleast_1d(data.attrs[name])[0]) for name in ("mean", "sigma"))
+    u = (u - mean) / sigma
+    by_hand = np.mean((low(u**2) - low(low(u) ** 2)) ** 2)
+    assert by_hand > 0.01
+    assert pooled(data, "budget_size_information", 32, weight="budget_weight") == pytest.approx(by_hand, rel=1e-4)
+
+
 def test_persistence_scores_what_a_hand_computation_gives(bench, tmp_path):
     """numpy alone: e = ω(t) − ω(t+1), its modes |k| < 4 on both axes, in deviations of the training split at ρ₀ = 8."""
     session = bench.session(bench.reference("persistence"))
@@ -261,7 +278,7 @@ def test_holes_change_neither_flatness_nor_the_split_nor_the_budget(gappy, bench
 
 
 def test_persistence_among_holes_counts_only_what_was_observed(gappy, bench, tmp_path):
-    """By hand on the finest rung, where a cell is seen or not: missing inputs are 0 after normalisation, so the mean."""
+    """By hand on the finest rung, where a cell is seen or not: a missing input is 0 after normalisation, the mean."""
     spec = gappy.spec.model_copy(
         update={"kind": "reference", "model": "none", "model_options": {}, "method": "persistence", "train": None}
     )
