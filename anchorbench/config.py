@@ -137,9 +137,18 @@ class RunSpec(Frozen):
     protocol: int = PROTOCOL
 
     @property
+    def digest(self) -> str:
+        """SHA-256 over all fields; of a user's own model its file's name and content count, not where it lies."""
+        values = self.model_dump(mode="json")
+        if self.model_digest is not None:
+            path, _, name = self.model.rpartition(":")
+            values["model"] = f"{Path(path).name}:{name}"
+        return digest_of(values)
+
+    @property
     def folder(self) -> str:
         method = f"native{self.train_rung:03d}" if self.kind == "native" else self.method
-        model = Path(self.model.partition(":")[0]).stem if ":" in self.model else self.model
+        model = Path(self.model.rpartition(":")[0]).stem if ":" in self.model else self.model
         return f"{self.dataset}-{method}-{model}-s{self.seed}-{self.digest[:8]}"
 
 

@@ -1,6 +1,6 @@
-"""Reading a training batch: windows gathered from our `.npy` map against a memcpy of the same windows from memory (warm page cache).
+"""Reading a training batch: windows out of our `.npy` map against a memcpy of the same windows (warm page cache).
 
-    python benchmarks/bench_samples.py
+python benchmarks/bench_samples.py
 """
 
 from __future__ import annotations

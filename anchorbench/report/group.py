@@ -97,13 +97,9 @@ class Group:
 
     def _method(self, family: Family, label: str) -> dict[str, Any]:
         out = self._curve(family, label, family.cells(), kind="method", method=family.spec.method)
-        budgets = []
-        for rung in out["rungs"]:
-            parts = [b for run in family.runs if (b := run.budget(rung)) is not None]
-            budgets.append({p: float(np.mean([b[p] for b in parts])) for p in parts[0]} if parts else None)
         card = family.runs[0].run.path / "card.json"
         out |= {
-            "budget": budgets,
+            "budget": [family.budget(rung) for rung in out["rungs"]],
             "cost": self._cost(family),
             "card": json.loads(card.read_text()) if card.exists() else None,
         }

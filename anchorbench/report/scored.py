@@ -6,7 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,13 @@ class Scored:
                 out[int(rung)] = Sums(arrays)
         return out
 
-    def budget(self, rung: int) -> dict[str, float] | None:
+    def budget(self, rung: int) -> Sums | None:
+        """The budget's sums on one rung; None where it has none."""
         at = self.data.sel(rung=rung)
-        names = [name for name in self.data.data_vars if str(name).startswith("budget_")]
+        names = [str(name) for name in self.data.data_vars if str(name).startswith("budget_")]
         if not names or not np.isfinite(at[names[0]].values).all():
             return None
-        found = shares(Sums({str(name): at[name].values for name in names}), sigma=SIGMA)
-        return None if found is None else {p: getattr(found, p) for p in ("model", "grid", "information")}
+        return Sums({name: at[name].values for name in names})
 
     def fields(self, rung: int) -> dict[str, np.ndarray]:
         path = self.run.path / "curve.nc"
@@ -86,6 +87,12 @@ class Family:
     @property
     def seeds(self) -> list[int]:
         return [run.spec.seed for run in self.runs]
+
+    def budget(self, rung: int) -> dict[str, float] | None:
+        """Signed shares of E_res², pooled over the seeds; None where the rung has none."""
+        sums = [found for run in self.runs if (found := run.budget(rung)) is not None]
+        pooled = shares(reduce(add, sums), sigma=SIGMA) if sums else None
+        return None if pooled is None else {part: getattr(pooled, part) for part in ("model", "grid", "information")}
 
     def cells(self, prefix: str = "") -> Cells:
         return Cells.from_sums([run.sums(prefix) for run in self.runs], sigma=SIGMA)

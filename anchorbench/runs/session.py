@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -91,7 +92,7 @@ class Session:
     def _windows(self, split: Split, rung: int) -> Windows:
         static = self.ladder.static(rung)
         if static is not None:
-            static = static / abs(static).max(axis=tuple(range(1, static.ndim)), keepdims=True).clip(1e-12)
+            static = static / self.static_scale
         return Windows(
             self.ladder,
             split,
@@ -102,6 +103,14 @@ class Session:
             static=None if static is None else torch.from_numpy(static),
             device=self.device,
         )
+
+    @cached_property
+    def static_scale(self) -> np.ndarray:
+        """Largest magnitude of each static field on the train rung: (field, 1, ...)."""
+        static = self.ladder.static(self.spec.train_rung)
+        assert static is not None
+        scale: np.ndarray = abs(static).max(axis=tuple(range(1, static.ndim)), keepdims=True).clip(1e-12)
+        return scale
 
     def in_channels(self) -> int:
         """Frames of every variable, static fields, the mask where something is missing, the method's code."""

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,8 @@ def train(session: Session, run: RunFolder, *, on_progress: Callable[[Progress],
     method = session.method
     trained = session.build_model()
     _warm_start(trained, options, run)
-    forward = cast(nn.Module, torch.compile(trained)) if options.compile else trained
+    if options.compile and isinstance(inner := getattr(trained, "model", None), nn.Module):
+        inner.compile(dynamic=False)  # one graph a rung; in place, so that weights keep their names
     parameters = list(trained.parameters())
     if not parameters:
         raise ModelError(f"the model {session.spec.model} has no parameters: there is nothing to train")
@@ -87,7 +88,7 @@ def train(session: Session, run: RunFolder, *, on_progress: Callable[[Progress],
             rung = method.draw_rung(step, rng)
             batch = draw_batch(windows[rung], options.batch, rng)
             with torch.autocast(session.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-                loss = method.loss(forward, batch, step=step, rng=rng)
+                loss = method.loss(trained, batch, step=step, rng=rng)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(parameters, options.clip)
