@@ -1,16 +1,17 @@
 # `make demo` and `make test` work from a clean clone: they make their own environment in .venv.
+# PIP_FLAGS reaches pip, for example an --extra-index-url with PyTorch's CPU build.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RESULTS ?= results
-WORKERS ?=
+PIP_FLAGS ?=
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all test-peers lint bench clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 demo: $(VENV)/ready
@@ -23,8 +24,12 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
-test-all: $(VENV)/ready
+test-all: $(VENV)/ready test-peers
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m 'slow or not slow'
+
+# Our FNO against neuraloperator's, with its weights.
+test-peers: .venv-bench/ready
+	$(ONE_THREAD) .venv-bench/bin/python -m pytest tests/models/test_neuralop.py
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -38,8 +43,8 @@ bench: $(VENV)/ready .venv-bench/ready
 
 .venv-bench/ready: benchmarks/requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
-	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	.venv-bench/bin/python -m pip install --quiet $(PIP_FLAGS) --requirement benchmarks/requirements.txt
+	.venv-bench/bin/python -m pip install --quiet pytest hypothesis --editable .
 	touch $@
 
 clean:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,12 @@ def test_from_nothing_to_a_verdict_in_two_commands(shell, tmp_path):
     assert report.returncode == 0, report.stderr
     document = json.loads(report.stdout)
     assert document["schema"] == 1
-    verdicts = {curve["method"]: curve["verdict"] for curve in document["curves"]}
-    assert verdicts["frl"] in {"converging", "anchored", "diverging", "undecided", "no_headroom"}
-    assert verdicts["solver"] == "converging"
+    curves = {curve["method"]: curve for curve in document["curves"]}
+    frl = curves["frl"]
+    assert frl["verdict"].replace("_", " ") in frl["words"].replace("_", " ")
+    low, high = frl["interval"]
+    assert low <= frl["slope"] <= high
+    assert curves["solver"]["verdict"] == "converging"
     assert all(curve["words"] for curve in document["curves"] if curve["kind"] == "method")
     page = (tmp_path / "results" / "report" / "index.html").read_text()
     assert "frl" in page
@@ -60,7 +64,7 @@ def test_from_nothing_to_a_verdict_in_two_commands(shell, tmp_path):
 @pytest.mark.slow
 def test_a_wheel_holds_the_catalogue_the_presets_and_the_templates_and_runs_from_another_folder(tmp_path):
     """Needs hatchling; pip builds without reaching for a registry."""
-    pytest.importorskip("hatchling", reason="the wheel's builder is not installed")
+    assert find_spec("hatchling"), "the wheel's builder belongs to the dev extra"
     pip = [sys.executable, "-m", "pip"]
     built = subprocess.run(
         [*pip, "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path / "wheels")],

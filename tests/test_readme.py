@@ -57,6 +57,12 @@ def test_the_readme_shows_commands():
     assert {shlex.split(c)[1] for c in COMMANDS} == {"fetch", "train", "report", "list"}
 
 
+def test_no_placeholder_stands_in_the_documents():
+    for path in (README, *README.parent.glob("docs/*.md")):
+        found = re.findall(r"^[A-Z]+_[A-Z_]+$", path.read_text(), re.MULTILINE)
+        assert not found, f"{path.name}: {found}"
+
+
 def test_every_command_of_the_readme_runs(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("ANCHORBENCH_CACHE", str(folder / "cache"))

@@ -16,14 +16,24 @@ def explain(verdict: Verdict, *, name: str) -> str:
 
     "on grids 4x finer than it was trained on, frl's error in the band it knows stays within 3 % (anchored; a model
     trained there gets 41 % lower), and what it writes in the finer band is worse than nothing"
+
+    A run that saw finer rungs is followed "on grids that training did not see, up to 4x the train rung".
     """
     rungs = [r for r in verdict.used if r > verdict.train_rung]
     shown = rungs or sorted(verdict.change)
-    place = f"on grids {_times(shown[-1], verdict)} finer than it was trained on, " if shown else ""
-    first = f"{place}{name}'s error in the band it knows {_change(verdict, rungs)}"
+    first = f"{_place(shown, verdict)}{name}'s error in the band it knows {_change(verdict, rungs)}"
     aside = "; ".join([_word(verdict), *_native(verdict, rungs), *_doubt(verdict)])
     second = SECOND.get(verdict.second_word or "")
     return f"{first} ({aside})" + (f", and {second}" if second else "")
+
+
+def _place(shown: list[int], verdict: Verdict) -> str:
+    if not shown:
+        return ""
+    times = _times(shown[-1], verdict)
+    if any(rung > verdict.train_rung for rung in verdict.seen):
+        return f"on grids that training did not see, up to {times} the train rung, "
+    return f"on grids {times} finer than it was trained on, "
 
 
 def _change(verdict: Verdict, rungs: list[int]) -> str:
@@ -33,16 +43,21 @@ def _change(verdict: Verdict, rungs: list[int]) -> str:
         return "cannot be followed"
     last = verdict.change[rungs[-1]]
     if verdict.word == "undecided":
-        return f"changes by {last:+.0%}".replace("%", " %") + ", which this data cannot call a trend or a standstill"
+        doubt = "but not steadily" if _uneven(verdict) else "which this data cannot call a trend or a standstill"
+        return f"changes by {last:+.0%}, {doubt}".replace("%", " %")
     if verdict.word in ("anchored", "no_headroom"):
         return f"stays within {_percent(max(abs(verdict.change[r]) for r in rungs))}"
     return f"{'falls' if last < 0 else 'grows'} by {_percent(abs(last))}"
 
 
 def _word(verdict: Verdict) -> str:
-    return {None: "no verdict", "no_headroom": "no headroom: a model trained there does no better"}.get(
-        verdict.word, verdict.word or ""
-    )
+    none = f"no headroom: a model trained there does hardly better (within δ = {verdict.delta:g})"
+    return {None: "no verdict", "no_headroom": none}.get(verdict.word, verdict.word or "")
+
+
+def _uneven(verdict: Verdict) -> bool:
+    """Undecided although the whole interval falls: it rises between two neighbours."""
+    return verdict.slope is not None and verdict.slope.high < -verdict.delta
 
 
 def _native(verdict: Verdict, rungs: list[int]) -> list[str]:
@@ -60,7 +75,7 @@ def _doubt(verdict: Verdict) -> list[str]:
     said = []
     if verdict.word == "anchored" and verdict.headroom.word == "not shown":
         said.append("headroom not shown")
-    if verdict.word == "undecided" and verdict.smallest_slope is not None:
+    if verdict.word == "undecided" and verdict.smallest_slope is not None and not _uneven(verdict):
         said.append(f"the smallest slope it could have told is {verdict.smallest_slope:.2f}")
     elif verdict.word == "undecided" and verdict.notes:
         said.append(verdict.notes[0])

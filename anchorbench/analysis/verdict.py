@@ -31,6 +31,8 @@ HeadroomWord = Literal["shown", "absent", "not shown"]
 NEAR_FLOOR = 3.0
 """Points within this factor of the truth's own error leave the fit."""
 
+SEEN = "seen in training"
+
 NO_SKILL = 1e-4
 """|S| below it is rounding: float32 noise of the resolved field, set against a band that holds far less energy."""
 
@@ -48,7 +50,12 @@ class Headroom:
 
     def to_dict(self) -> dict[str, Any]:
         shown = {"shown": True, "absent": False}.get(self.word)
-        return {"shown": shown, "slope": self.slope and self.slope.to_dict(), "reason": self.reason}
+        return {
+            "shown": shown,
+            "slope": self.slope and self.slope.to_dict(),
+            "interval_kind": self.slope and _kind(self.slope),
+            "reason": self.reason,
+        }
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Verdict:
     smallest_slope: δ + half the interval's width: a slope nearer to zero could not have been told from ±δ.
     can_say_anchored: half the width is below δ, so that `anchored` was within reach.
     local_slopes: (ρ, ρ', slope) between neighbours of the fit.  used: rungs in the fit; left_out: the others, and why.
+    seen: rungs that training saw.
     change: E_res(ρ)/E_res(ρ₀) − 1; native_change: E_native(ρ)/E_res(ρ) − 1; by rung.
     anchoring_index: A(ρ) by rung above ρ₀; None with its reason in anchoring_reasons.
     """
@@ -74,6 +82,7 @@ class Verdict:
     local_slopes: tuple[tuple[int, int, float], ...] = ()
     used: tuple[int, ...] = ()
     left_out: Mapping[int, str] = field(default_factory=dict)
+    seen: tuple[int, ...] = ()
     headroom: Headroom = field(default_factory=lambda: Headroom("not shown"))
     skill: float | None = None
     skill_interval: Interval | None = None
@@ -94,13 +103,13 @@ class Verdict:
             "interval": [self.slope.low, self.slope.high] if self.slope else None,
             "level": self.slope.level if self.slope else None,
             "df": self.slope.df if self.slope else None,
-            "interval_kind": self.slope
-            and ("given these seeds" if self.slope.given_seeds else "seeds and trajectories"),
+            "interval_kind": self.slope and _kind(self.slope),
             "smallest_slope": self.smallest_slope,
             "can_say_anchored": self.can_say_anchored,
             "local_slopes": [{"from": a, "to": b, "slope": s} for a, b, s in self.local_slopes],
             "used": list(self.used),
             "left_out": {str(r): why for r, why in self.left_out.items()},
+            "seen": list(self.seen),
             "headroom": self.headroom.to_dict(),
             "skill": self.skill,
             "skill_interval": [self.skill_interval.low, self.skill_interval.high] if self.skill_interval else None,
@@ -148,6 +157,7 @@ def judge(
         "skill_interval": skill_interval,
         "used": used,
         "left_out": left_out,
+        "seen": tuple(sorted(seen)),
         "change": {r: error[r] / start - 1 for r in unseen} if start > 0 else {},
         "native_change": {r: e / error[r] - 1 for r, e in native_error.items() if r in unseen and error[r] > 0},
         "anchoring_index": index,
@@ -158,9 +168,8 @@ def judge(
     if min(error.values()) <= ROUNDING:
         zero = "the resolved error is zero to rounding: there is no slope to judge"
         return Verdict(word=None, notes=(zero, *notes), **common)
-    if len(used) < 2:
-        few = f"a slope takes two rungs; {len(used)} of those from r{train_rung:03d} up can be used"
-        return Verdict(word="undecided", notes=(few, *notes), **common)
+    if (lacking := _no_slope(train_rung, finer, used, left_out)) is not None:
+        return Verdict(word="undecided", notes=(lacking, *notes), **common)
     a = slope_weights(used)
     estimate = sum(a[r] * math.log(error[r]) for r in used)
     slope = interval(estimate, [cells.part([("resolved", r, a[r] / 2) for r in used])], level=level)
@@ -212,12 +221,31 @@ def _points(
     used, left_out = [], {}
     for rung, e in error.items():
         if rung > train_rung and rung in seen:
-            left_out[rung] = "seen in training"
+            left_out[rung] = SEEN
         elif e < NEAR_FLOOR * floor.get(rung, 0.0):
             left_out[rung] = f"within {NEAR_FLOOR:g}x of the truth's own error {floor[rung]:.2g}"
         else:
             used.append(rung)
     return tuple(used), left_out
+
+
+def _no_slope(
+    train_rung: int, finer: Collection[int], used: Collection[int], left_out: Mapping[int, str]
+) -> str | None:
+    """Why there is no slope over ρ₀ and the finer rungs; None where there is one."""
+    if train_rung in left_out:
+        return f"the train rung left the fit ({left_out[train_rung]}), and the slope starts there"
+    if len(used) > 1:
+        return None
+    if not finer:
+        return f"no rung finer than r{train_rung:03d} is scored"
+    if all(left_out[rung] == SEEN for rung in finer):
+        return "training saw every finer rung"
+    return f"a slope takes two rungs; {len(used)} of those from r{train_rung:03d} up can be used"
+
+
+def _kind(found: Interval) -> str:
+    return "given these seeds" if found.given_seeds else "seeds and trajectories"
 
 
 def _second(

@@ -11,10 +11,15 @@ from anchorbench.cli.show import RESULTS, Cache, Json, Results, bars, cache_fold
 
 def evaluate(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Run folders, as `anchorbench list runs` shows them.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Runs, as `anchorbench list runs` shows them, or paths of their folders."
+        ),
     ],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of torch [default: the cores that are free].")
+    ] = None,
     results: Results = RESULTS,
     cache: Cache = None,
     as_json: Json = False,

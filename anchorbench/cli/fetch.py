@@ -15,7 +15,9 @@ def fetch(
     source: Annotated[str, typer.Option(help="auto, sample or generated; auto is the catalogue's choice.")] = "auto",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Override one option: rungs=16,32,64 or generator.viscosity=0.002."),
+        typer.Option(
+            "--set", help="Override one option: rungs=16,32,64 (or data.rungs=...), generator.viscosity=0.002."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Make it again; the good copy stays until the new one is whole.")] = False,
     verify: Annotated[bool, typer.Option(help="Hash every file of the ladders that are there.")] = False,
@@ -28,16 +30,21 @@ def fetch(
     as_json: Json = False,
 ) -> None:
     """Make, download or verify the ladders of datasets."""
-    from anchorbench.config import parse_settings
+    from anchorbench.config import merged, parse_settings
     from anchorbench.data.catalog import load_catalog
     from anchorbench.data.fetch import announce, request
     from anchorbench.data.fetch import fetch as fetch_ladder
     from anchorbench.data.ladder import open_ladder
+    from anchorbench.errors import ConfigError
     from anchorbench.runs.session import choose_device, set_threads
 
+    if verify and force:
+        raise ConfigError("--verify looks at the ladders that are there, --force makes them anew", do="choose one")
     catalog = load_catalog()
     folder = cache_folder(cache)
-    changes = parse_settings(settings or [])
+    tree = parse_settings(settings or [])
+    named_as_for_train = tree.pop("data", {})
+    changes = merged(tree, named_as_for_train)
     wanted = [request(catalog, n, size=size, source=source, settings=changes) for n in (names or catalog.names)]
     where = choose_device(device)
     set_threads(threads)

@@ -28,9 +28,14 @@ def train(
     settings: Set = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at once [default: the free cores; 1 on a GPU].")
+        int | None, typer.Option(min=1, help="Runs at once [default: one a core, no more than are left; 1 on a GPU].")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads a run [default: free cores / workers].")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Threads a run [default: cores / workers; one that goes on keeps those it began with]."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Run again what is finished.")] = False,
     offline: Annotated[bool, typer.Option(envvar="ANCHORBENCH_OFFLINE", help="Touch no network.")] = False,
     results: Results = RESULTS,

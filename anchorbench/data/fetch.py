@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from anchorbench.config import LadderSpec, merged, validated
 from anchorbench.data import sources
-from anchorbench.data.catalog import Catalog, DatasetEntry, SampleSource, SizeEntry
+from anchorbench.data.catalog import Catalog, DatasetEntry, SampleFile, SampleSource, SizeEntry
+from anchorbench.data.download import cache_path
 from anchorbench.data.ladder import COMPLETE, SPLITS, Ladder, ladder_folder, ladder_lock, open_ladder, write_ladder
 from anchorbench.errors import ConfigError, LadderError, unknown
 from anchorbench.fields import Grid
@@ -19,6 +20,9 @@ Progress = Callable[[str, float], None]
 
 #: What `fetch --set` and `train --set data.…` may change, by kind of source.
 SETTINGS = {"generated": ("rungs", "generator"), "sample": ("rungs", "crop", "selection")}
+
+#: Beside a generated ladder's folder: the slices of a solve that was stopped.
+SOLVING = ".solving"
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def request(
         restriction=entry.restriction,
         rungs=size_entry.rungs,
         grid=grid.to_dict(),
-        variables=entry.variables,
+        variables=tuple(sorted(entry.variables, key=lambda v: v.name != entry.headline)),  # the headline is channel 0
         time_step=time_step,
         time_unit=entry.time.unit,
         origin=origin,
@@ -121,8 +125,24 @@ def announce(wanted: Request, cache: Path | None, *, device: str = "cpu") -> str
 
         seconds = turbulence.estimate_seconds(turbulence.Generator(**wanted.spec.origin), device=device)
         took = f", about {seconds:.0f} s to solve"
+    elif source_files := getattr(wanted.entry.sources, wanted.source).files:
+        took = _download_in_words(source_files, cache)
     disk = f"about {wanted.disk_bytes() / 1e6:.0f} MB on disk"
     return f"{wanted.entry.name}: {wanted.display_name} (source {wanted.source}{chosen}); {disk}{took}"
+
+
+def _download_in_words(files: Sequence[SampleFile], cache: Path | None) -> str:
+    """What of a sample is still to be downloaded; empty where all of it is there.
+
+    Of a zip, which is read by ranges, the member alone; of any other archive all.
+    """
+    missing = [
+        file
+        for file in files
+        if cache is None or not cache_path(cache, sha256=file.member.sha256, name=file.member.name).exists()
+    ]
+    size = sum(min(f.artefact.size, f.member.size) if f.artefact.is_zip else f.artefact.size for f in missing)
+    return f", a download of up to {size / 1e6:.0f} MB" if missing else ""
 
 
 def fetch(
@@ -178,19 +198,24 @@ def _make(
         "source": wanted.source,
         "producer": source.producer,
         "terms": source.terms,
+        **({"equation": entry.equation.formula} if entry.equation is not None else {}),
     }
     if wanted.source == "generated":
         from anchorbench.data.sources import turbulence
 
         spec = turbulence.Generator(**wanted.spec.origin)
         finest = Grid.from_dict(wanted.spec.grid)
+        folder = ladder_folder(wanted.spec, cache)
+        scratch = folder.with_name(folder.name + SOLVING)
         splits, static, floor = turbulence.generate(
-            spec, finest, wanted.spec.rungs, device=device, progress=tell("solving")
+            spec, finest, wanted.spec.rungs, device=device, progress=tell("solving"), scratch=scratch
         )
         attrs["generator"] = spec.model_dump_json()
-        return write_ladder(
+        made = write_ladder(
             wanted.spec, splits, cache, attrs=attrs, static=static, floor=floor, progress=tell("writing")
         )
+        shutil.rmtree(scratch, ignore_errors=True)
+        return made
     splits = dict(
         sources.load_module(entry.name).load(
             entry, size=wanted.size, cache=cache, offline=offline, force=force, progress=tell("downloading")

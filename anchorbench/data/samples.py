@@ -117,8 +117,10 @@ class Windows:
             )
         self._n = int(samples * self.per_sample)
         self.static = None if static is None else static.to(self.device, torch.float32)
-        fits = sum(v.nbytes for v in self._values) <= resident_bytes
-        self._resident = [self._on_device(v) for v in self._values] if self.device.type != "cpu" and fits else None
+        held = self._values if self._weights is None else [*self._values, self._weights]
+        fits = sum(v.nbytes for v in held) <= resident_bytes
+        # The variables in their order, and last the observed area.
+        self._resident = [self._on_device(v) for v in held] if self.device.type != "cpu" and fits else None
 
     def __len__(self) -> int:
         return self._n
@@ -133,10 +135,10 @@ class Windows:
         sample, start = windows // self.per_sample, windows % self.per_sample
         target = start + self.frames_in - 1 + self.lead
         frames = np.concatenate([start[:, None] + np.arange(self.frames_in), target[:, None]], axis=1)
-        values = torch.stack([self._gather(i, sample, frames) for i in range(len(self._values))], dim=1)
+        values = torch.stack([self._gather(i, v, sample, frames) for i, v in enumerate(self._values)], dim=1)
         weights = None
         if self._weights is not None:
-            weights = torch.from_numpy(gather(self._weights, sample, frames)).to(self.device)
+            weights = self._gather(len(self._values), self._weights, sample, frames)
             values = torch.where(weights[:, None] > 0, self.normaliser.apply(values), values.new_zeros(()))
         else:
             values = self.normaliser.apply(values)
@@ -152,11 +154,11 @@ class Windows:
             static=static,
         )
 
-    def _gather(self, variable: int, sample: np.ndarray, frames: np.ndarray) -> Tensor:
+    def _gather(self, number: int, values: np.ndarray, sample: np.ndarray, frames: np.ndarray) -> Tensor:
         if self._resident is not None:
             s, f = (torch.from_numpy(i).to(self.device) for i in (sample, frames))
-            return self._resident[variable][s[:, None], f]
-        return torch.from_numpy(gather(self._values[variable], sample, frames)).to(self.device)
+            return self._resident[number][s[:, None], f]
+        return torch.from_numpy(gather(values, sample, frames)).to(self.device)
 
     def _on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(values)).to(self.device)

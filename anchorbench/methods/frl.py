@@ -51,14 +51,15 @@ class FRL(Method):
 
     def __init__(self, plan: Plan, options: Mapping[str, Any]) -> None:
         super().__init__(plan, options)
-        factor = 2**self.options.levels
-        if any(n % factor or n // factor < 4 for n in plan.train_grid.shape):
+        most = most_levels(plan.train_grid)
+        if self.options.levels > most:
             raise MethodError(
                 f"frl: {self.options.levels} levels below rung {plan.train_rung} do not end at a whole rung above 3",
-                do="--set method.levels=1",
+                do=f"--set method.frl.levels={most}",
             )
         if self.options.cross_scale and not self.options.levels:
-            raise MethodError("frl: cross_scale compares two levels, but levels is 0", do="--set method.levels=1")
+            mend = "levels=1" if most else "cross_scale=0"
+            raise MethodError("frl: cross_scale compares two levels, but levels is 0", do=f"--set method.frl.{mend}")
 
     def mix(self) -> dict[int, float]:
         levels = self.options.levels
@@ -86,6 +87,14 @@ class FRL(Method):
             there = restrict(fine, coarse.grid, how=self.plan.restriction, weights=batch.mask)
             loss = loss + self.options.cross_scale * masked_mean_square(there - trained(coarse), coarse.mask)
         return loss
+
+
+def most_levels(grid: Grid) -> int:
+    """The largest J for which every axis is halved J times into whole points, at least 4 of them."""
+    levels = 0
+    while all(n % 2 ** (levels + 1) == 0 and n >> (levels + 1) >= 4 for n in grid.shape):
+        levels += 1
+    return levels
 
 
 class EncodedForecaster(Forecaster):

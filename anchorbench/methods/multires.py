@@ -1,4 +1,4 @@
-"""`multires`: train on a mix of rungs, mostly coarse (Sakarvadia et al. 2025).  Track: assisted.
+"""`multires`: train on a mix of rungs, mostly coarse (Sakarvadia et al., ICLR 2026).  Track: assisted.
 
 The authors' remedy for what zero-shot models fail at: a few samples of the finer grids.  With the finest rungs held
 out of the mix, the same method also says whether the remedy reaches beyond what it was shown.

@@ -1,6 +1,6 @@
 """The curves beside the models' that need no training: persistence, oracle_lowpass, solver.
 
-`coarse_then_upsample` belongs to each run and is made where the run is evaluated; `native` is trained (runs/sweep.py).
+`coarse_then_upsample` belongs to each run and is made where the run is evaluated; `native` is trained (runs/plan.py).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from anchorbench.report.collect import collect
 from anchorbench.report.document import jsonable
 from anchorbench.report.page import write_page, write_results
-from anchorbench.report.plots import draw_all, plot
+from anchorbench.report.plots import PLOTS, draw_all, plot
 from anchorbench.report.tables import terminal
 
 if TYPE_CHECKING:
@@ -50,6 +51,17 @@ def make_report(
         plot(name)
     document = collect(results, delta=delta, dataset=dataset)
     figures = draw_all(document, plots)
+    _remove_figures_of_a_former_report(out)
     pages = write_page(document, figures, out)
     tables = write_results(document, out)
     return Report(document, (*pages, *tables))
+
+
+def _remove_figures_of_a_former_report(out: Path) -> None:
+    """The figures that the Markdown there shows: one of another plot or group would stand beside the new ones."""
+    page = out / "report.md"
+    shown = re.findall(r"(?<!\\)\]\(figures/([a-z0-9-]+)\.png\)", page.read_text()) if page.exists() else []
+    for stem in shown:
+        if stem.endswith(tuple(f"-{name}" for name in PLOTS)):
+            for kind in ("png", "svg", "pdf"):
+                (out / "figures" / f"{stem}.{kind}").unlink(missing_ok=True)

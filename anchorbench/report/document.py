@@ -79,10 +79,15 @@ def is_method(curve: Curve) -> bool:
 
 
 def groups_of(document: Document) -> Iterator[tuple[Group, list[Curve]]]:
-    """Each group with its curves, methods first, else in the order of the document."""
+    """Each group with the curves that are shown, methods first, else in the order of the document.
+
+    Of the methods' own coarse predictions the baseline's is shown, where there is one: all are flat.
+    """
     for group in document.get("groups") or ():
         curves = [c for c in document.get("curves") or () if c.get("group") == group.get("id")]
-        yield group, sorted(curves, key=lambda c: not is_method(c))
+        baselines = {label_of(c) for c in curves if is_method(c) and c.get("method") == "baseline"}
+        shown = [c for c in curves if not baselines or c.get("of") is None or c.get("of") in baselines]
+        yield group, sorted(shown, key=lambda c: not is_method(c))
 
 
 def group_rungs(group: Group, curves: Sequence[Curve]) -> list[float]:
@@ -138,6 +143,11 @@ def given_these_seeds(curve: Curve) -> bool:
     return pair(curve.get("interval")) is not None and curve.get("interval_kind") == "given these seeds"
 
 
+def has_dagger(curve: Curve) -> bool:
+    """Whether its slope or its headroom is given these seeds, and so carries the dagger."""
+    return given_these_seeds(curve) or headroom(curve).endswith("†")
+
+
 def slope(curve: Curve) -> str:
     """`+0.02 [−0.05, 0.08]`, with a dagger where the interval is given these seeds only; empty for null."""
     if finite(curve.get("slope")) is None:
@@ -154,11 +164,17 @@ def verdict(curve: Curve) -> str:
 
 
 def headroom(curve: Curve) -> str:
-    """`shown`, `none` or `not shown`; empty for a reference, and where there is no verdict to need it."""
+    """`shown`, `none` or `not shown`; empty for a reference, and where there is no verdict to need it.
+
+    With a dagger where its interval is given these seeds.
+    """
     if not curve.get("verdict") or not is_method(curve):
         return ""
-    shown = (curve.get("headroom") or {}).get("shown")
-    return "not shown" if shown is None else "shown" if shown else "none"
+    found = curve.get("headroom") or {}
+    if found.get("shown") is None:
+        return "not shown"
+    dagger = "†" if found.get("interval_kind") == "given these seeds" else ""
+    return ("shown" if found["shown"] else "none") + dagger
 
 
 def words(curve: Curve) -> str:
@@ -187,6 +203,19 @@ def heading(group: Group) -> str:
     """What a figure's title says: the name shown, the variable and the lead."""
     name = group.get("display_name") or group.get("title") or group.get("id") or "unnamed group"
     return " · ".join(str(part) for part in (name, group.get("variable"), lead(group)) if part)
+
+
+def anchoring(curve: Curve) -> tuple[float, float] | None:
+    """(A, rung) on the finest rung that has an anchoring index and that training did not see; None where none has."""
+    both = zip(rungs_of(curve), per_rung(curve, "anchoring_index"), strict=False)
+    found = [(r, x) for r, v in both if (x := finite(v)) is not None and not seen(curve, r)]
+    return max(found)[::-1] if found else None
+
+
+def index(curve: Curve) -> str:
+    """`0.76 @32`: the anchoring index and its rung; empty where there is none."""
+    found = anchoring(curve)
+    return "" if found is None else f"{fixed(found[0])} @{found[1]:g}"
 
 
 def finest(curve: Curve, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""The figures of a group: error against rung, the papers' ratio, spectra, and (from `images.py`) fields.
+"""The figures of a group: error against rung, the papers' ratio, and from their own modules spectra and fields.
 
 Each takes a group and its curves from a report document (`document.py`) and returns a matplotlib Figure; none touches
 pyplot.  `plots.py` knows them by name.
@@ -7,7 +7,6 @@ pyplot.  `plots.py` knows them by name.
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
 from anchorbench.report.document import (
     Curve,
@@ -37,27 +35,28 @@ from anchorbench.report.document import (
     words,
 )
 from anchorbench.report.images import fields
+from anchorbench.report.spectrum import spectrum
 from anchorbench.report.style import (
     Key,
     Style,
+    array,
     axis_above,
     log_limits,
     log_ticks,
     look,
     png,
-    round_ticks,
     rung_axis,
     save,
     say,
     sheet,
     styles,
     svg,
+    wrapped,
 )
 
 __all__ = ["error_vs_res", "fields", "png", "ratio", "save", "spectrum", "svg"]
 
 FAINT = 0.35
-ROW = 58  # characters of a legend row
 
 
 def error_vs_res(group: Group, curves: Sequence[Curve]) -> Figure:
@@ -103,7 +102,7 @@ def ratio(group: Group, curves: Sequence[Curve]) -> Figure:
     with look():
         rungs, train, style = group_rungs(group, curves), finite(group.get("train_rung")), styles(curves)
         curves = [c for c in curves if any(_numbers(c, "ratio", part) for part in ("own", "baseline"))]
-        key = Key([(style[label_of(c)].handle(), _wrapped(label_of(c))) for c in curves], [])
+        key = Key([(style[label_of(c)].handle(), wrapped(label_of(c))) for c in curves], [])
         key.rows += [
             (Line2D([], [], color="0.3", linewidth=1.2), "solid: over its own error at ρ₀"),
             (Line2D([], [], color="0.3", linewidth=1.2, linestyle="--"), "dashed: over the baseline's error at ρ₀"),
@@ -124,59 +123,13 @@ def ratio(group: Group, curves: Sequence[Curve]) -> Figure:
         for curve in curves:
             look_of, x = style[label_of(curve)], rungs_of(curve)
             for part, dashes in (("baseline", "--"), ("own", "-")):
-                y = _array(per_rung(curve, "ratio", part))
+                y = array(per_rung(curve, "ratio", part))
                 line = look_of.line() | {"linestyle": dashes if look_of.joined else "none"}
                 ax.plot(x, np.where(y > 0, y, np.nan), label=f"{label_of(curve)} / {part}", **line)
                 for hollow in (False, True):
                     chosen = [seen(curve, r) == hollow for r in x]
                     ax.plot(np.array(x)[chosen], y[chosen], linestyle="none", **look_of.points(hollow=hollow))
         ax.set_ylabel("papers' ratio (no verdict)\nRMSE(ρ) / RMSE(ρ₀)")
-    return figure
-
-
-def spectrum(group: Group, curves: Sequence[Curve]) -> Figure:
-    """Power spectra of truth and predictions on the finest rung; beneath, the error's spectrum over the truth's.
-
-    Vertical lines: the Nyquist wavenumber of the train rung (solid) and of each other rung (dotted).
-    """
-    with look():
-        spectra: dict[str, Any] = dict(group["spectra"])
-        finest = max(r for r in group_rungs(group, curves) if at(spectra["truth"], r) is not None)
-        k = _array(at(spectra.get("k"), finest))
-        truth = _positive(at(spectra["truth"], finest))
-        style = styles(curves)
-        order = [label_of(c) for c in curves] + sorted(map(str, spectra.get("predictions") or {}))
-        drawn = {
-            label: (_positive(at(at(spectra.get("predictions"), label), finest)),
-                    _positive(at(at(spectra.get("error"), label), finest)))
-            for label in dict.fromkeys(order)
-        }  # fmt: skip
-        drawn = {label: both for label, both in drawn.items() if any(part.size for part in both)}
-        ink = Style("black", None, "-", 1.6)
-        key = Key([(ink.handle(), "truth")], [f"On the finest rung, {finest:g} points per axis."])
-        key.rows += [(_plain(style, label).handle(), _wrapped(label)) for label in drawn]
-
-        figure, (upper, lower) = sheet(heading(group), (1.9, 1.4), key, top=0.3)
-        _spectrum_line(upper, k, truth, ink, "truth")
-        for label, (power, error) in drawn.items():
-            _spectrum_line(upper, k, power, _plain(style, label), label)
-            share = error / truth if error.size == truth.size else np.empty(0)
-            _spectrum_line(lower, k, share, _plain(style, label), label)
-        lower.axhline(1.0, color="0.3", linewidth=0.8, zorder=1.5)
-        say(lower, 1.0, "1: as wrong as writing nothing", above=True)
-        for ax in (upper, lower):
-            heights = [v for line in ax.get_lines() for v in np.asarray(line.get_ydata(), float) if v > 0]
-            log_ticks(ax, *log_limits(heights))
-            ax.set_xscale("log")
-        wave = k[np.isfinite(k) & (k > 0)]
-        if wave.size:
-            upper.set_xlim(wave.min() / 1.1, wave.max() * 1.1)
-            round_ticks(lower, wave.min(), wave.max())
-        _nyquist_lines(upper, lower, group, curves)
-        upper.set_ylabel("power spectrum")
-        lower.set_ylabel("error / truth")
-        unit = str(spectra.get("unit") or "")
-        lower.set_xlabel(f"wavenumber k{f' ({unit})' if unit else ''}", labelpad=2, parse_math=False)
     return figure
 
 
@@ -194,7 +147,7 @@ def _key_rows(curves: Sequence[Curve], style: dict[str, Style]) -> list[tuple[An
             slanted = f"slope {slope(curve)}".replace(" ", "\u00a0") if slope(curve) else ""  # kept on one line
             told = "; ".join(part for part in (words(curve), slanted) if part)
             text += f" — {told}" if told else ""
-        rows.append((style[label_of(curve)].handle(), _wrapped(text)))
+        rows.append((style[label_of(curve)].handle(), wrapped(text)))
     return rows
 
 
@@ -245,7 +198,7 @@ def _draw_floor(ax: Axes, group: Group, rungs: Sequence[float], bottom: float) -
 def _draw_curve(ax: Axes, curve: Curve, key: str, style: Style, train: float | None, *, log: bool) -> None:
     """Line, band and points of one curve; faint below the train rung, hollow where training saw the rung."""
     x = np.array(rungs_of(curve), dtype=float)
-    y = _array(per_rung(curve, key))[: x.size]
+    y = array(per_rung(curve, key))[: x.size]
     if log:
         y = np.where(y > 0, y, np.nan)
     above = np.full(x.shape, True) if train is None else x >= train
@@ -304,51 +257,5 @@ def _draw_skill(ax: Axes, curves: Sequence[Curve], style: dict[str, Style], trai
     ax.set_ylabel("skill  $S$  in the\nunseen band")
 
 
-def _nyquist_lines(upper: Axes, lower: Axes, group: Group, curves: Sequence[Curve]) -> None:
-    """k_N(ρ) = k_N(ρ₀) ρ/ρ₀, one line a rung."""
-    train, cut = finite(group.get("train_rung")), finite((group.get("spectra") or {}).get("k_train_nyquist"))
-    if not train or cut is None:
-        return
-    ticks: dict[float, str] = {}
-    low, high = upper.get_xlim()
-    for rung in group_rungs(group, curves):
-        place = cut * rung / train
-        if not low <= place <= high:
-            continue
-        ticks[place] = "ρ₀" if rung == train else f"{rung:g}"
-        for ax in (upper, lower):
-            ax.axvline(place, color="0.3" if rung == train else "0.6", linewidth=0.8, zorder=1.5,
-                       linestyle="-" if rung == train else ":")  # fmt: skip
-    if ticks:
-        axis_above(upper, ticks, f"Nyquist wavenumber of rung (ρ₀ = {train:g})")
-
-
-def _spectrum_line(ax: Axes, k: NDArray[np.float64], y: NDArray[np.float64], style: Style, label: str) -> None:
-    if y.size == k.size:
-        chosen = k > 0
-        ax.plot(k[chosen], y[chosen], label=label, **style.line())
-
-
-def _plain(style: dict[str, Style], label: str) -> Style:
-    """The curve's style as a line without points: a spectrum has too many."""
-    base = style.get(label) or Style("0.6", None, (0, (3, 3)), 0.9)
-    return Style(base.colour, None, base.dashes if base.joined else (0, (1, 0.6)), base.width)
-
-
-def _array(values: Any) -> NDArray[np.float64]:
-    """Floats, NaN where null."""
-    found = [] if values is None else [finite(v) for v in values]
-    return np.array([np.nan if v is None else v for v in found], dtype=float)
-
-
-def _positive(values: Any) -> NDArray[np.float64]:
-    array = _array(values)
-    return np.where(array > 0, array, np.nan)
-
-
 def _numbers(curve: Curve, key: str, inner: str | None = None) -> list[float]:
     return [v for v in map(finite, per_rung(curve, key, inner)) if v is not None]
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, ROW, subsequent_indent="   ")

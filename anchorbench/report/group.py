@@ -16,7 +16,8 @@ from anchorbench.config import LadderSpec, RunSpec
 from anchorbench.fields import Grid
 from anchorbench.methods.base import Plan
 from anchorbench.methods.registry import METHODS, REFERENCES, build_method
-from anchorbench.report.scored import Family, Scored, convergence, families, labels, mean_seconds
+from anchorbench.report.native import choose, same_model, seeds_note, training_notes, warm_started
+from anchorbench.report.scored import Family, Scored, convergence, environments, families, labels, mean_seconds
 from anchorbench.report.shown import fields, spectra
 from anchorbench.runs.evaluate import COARSE
 
@@ -44,9 +45,26 @@ class Group:
         return self.ladder.variables[0]
 
     @property
+    def _floor_of_one_step(self) -> float | None:
+        """The truth's own error in ρ₀'s band after one step, in the variable's unit; None where nobody measured it."""
+        return {int(rung): float(e) for rung, e in json.loads(self.attrs["floor"]).items()}.get(self.spec.band_rung)
+
+    @property
+    def notes(self) -> list[str]:
+        """What holds for every curve of the group."""
+        notes = [seeds_note(self.native_families)]
+        if self._floor_of_one_step is not None and self.spec.lead != 1:
+            notes.append("the truth's floor is known for one step only: no point leaves the fit for it here")
+        return [note for note in notes if note is not None]
+
+    @property
+    def baselines(self) -> list[Family]:
+        return [family for family in self.methods if family.spec.method == "baseline"]
+
+    @property
     def floor(self) -> dict[int, float]:
         """The truth's own error in ρ₀'s band over the lead, in σ: the same field, so the same number, on every rung."""
-        band = {int(rung): e for rung, e in json.loads(self.attrs["floor"]).items()}.get(self.spec.band_rung)
+        band = self._floor_of_one_step
         if band is None or self.spec.lead != 1:
             return {}
         return {rung: band / self.sigma for rung in self.rungs if rung >= self.spec.band_rung}
@@ -58,19 +76,18 @@ class Group:
         return build_method(spec.method, plan, spec.method_options, task=spec.task).mix()
 
     def baseline(self, spec: RunSpec) -> Family | None:
-        """The baseline of a run's own model, trained alike where there is one: the denominator, and native's start."""
-        same = [f for f in self.methods if f.spec.method == "baseline" and _model(f.spec) == _model(spec)]
+        """The baseline of a run's own model, trained alike where there is one: the denominator, and native's start.
+
+        A reference without training has no model: the group's first baseline.
+        """
+        same = [f for f in self.baselines if spec.train is None or same_model(f.spec) == same_model(spec)]
         alike = [f for f in same if f.spec.train == spec.train]
         return next(iter(alike or same), None)
 
     def natives(self, spec: RunSpec) -> dict[int, Family]:
-        """rung -> the runs trained there with a run's own model; the family with most seeds where there are several."""
-        found: dict[int, Family] = {}
-        for family in self.native_families:
-            rung = family.spec.train_rung
-            if _model(family.spec) == _model(spec) and (rung not in found or len(family.runs) > len(found[rung].runs)):
-                found[rung] = family
-        return found
+        """rung -> the runs trained there with a run's own model, as its baseline was where there are such."""
+        baseline = self.baseline(spec)
+        return {} if baseline is None or spec.train is None else choose(self.native_families, baseline)
 
     def native_cells(self, spec: RunSpec) -> dict[int, Cells]:
         """rung -> cells of the model trained there, the baseline at ρ₀; empty where nobody trained one."""
@@ -82,18 +99,33 @@ class Group:
     def curves(self) -> list[dict[str, Any]]:
         """Methods first, then the baseline's coarse prediction, native, and the references without training."""
         names = labels(self.methods)
-        out = [self._method(family, names[i]) for i, family in enumerate(self.methods)]
-        for i, family in enumerate(self.methods):
-            if family.spec.method == "baseline":
-                name = f"{COARSE} ({names[i]})" if len(self.methods) > 1 else COARSE
-                out.append(self._curve(family, name, family.cells(f"{COARSE}_"), kind="reference", method=COARSE))
-                if native := self._native(family):
-                    out.append(native)
+        several = len(self.methods) > 1
+        out = [self._method(family, name) for family, name in zip(self.methods, names, strict=True)]
+        for family, name in zip(self.methods, names, strict=True):
+            label = f"{COARSE} ({name})" if several else COARSE
+            coarse = self._curve(family, label, family.cells(f"{COARSE}_"), kind="reference", method=COARSE)
+            out.append(coarse | {"of": name})
+            if family.spec.method == "baseline" and (native := self._native(family)):
+                out.append(native | {"label": f"native ({name})" if len(self.baselines) > 1 else "native"})
         for family in self.references:
             out.append(
                 self._curve(family, family.spec.method, family.cells(), kind="reference", method=family.spec.method)
             )
         return out
+
+    def _notes(self, family: Family) -> list[str]:
+        """What must be said of the runs that a curve rests on beside its own."""
+        spec, baseline = family.spec, self.baseline(family.spec)
+        if baseline is None:
+            return ["no baseline of this model: no ratio over the baseline's error, and no headroom"] * (
+                spec.train is not None
+            )
+        if spec.train is not None:
+            return training_notes(self.natives(spec), baseline)
+        if len(self.baselines) < 2:
+            return []
+        name = labels(self.methods)[self.methods.index(baseline)]
+        return [f"of {len(self.baselines)} baselines the ratio is over {name}'s error"]
 
     def _method(self, family: Family, label: str) -> dict[str, Any]:
         out = self._curve(family, label, family.cells(), kind="method", method=family.spec.method)
@@ -110,7 +142,7 @@ class Group:
     def _curve(self, family: Family, label: str, cells: Cells, *, kind: str, method: str) -> dict[str, Any]:
         spec = family.spec
         seen = sorted(rung for rung, share in self.mix(spec).items() if share > 0) if kind == "method" else []
-        baseline = self.baseline(spec) or next((f for f in self.methods if f.spec.method == "baseline"), None)
+        baseline = self.baseline(spec)
         drawn = curve(cells, train_rung=spec.band_rung, baseline=None if baseline is None else baseline.cells())
         verdict = judge(
             cells,
@@ -128,6 +160,7 @@ class Group:
         return {
             **self._head(),
             **_identity(kind, label, method, spec.model if spec.train is not None else None),
+            "of": None,
             **_scores(drawn),
             "seeds": family.seeds if spec.train is not None else [],
             "seen_rungs": seen,
@@ -159,9 +192,10 @@ class Group:
                 "shown": said["headroom"]["shown"],
                 "slope": None if headroom.slope is None else headroom.slope.estimate,
                 "interval": None if headroom.slope is None else [headroom.slope.low, headroom.slope.high],
+                "interval_kind": said["headroom"]["interval_kind"],
                 "text": headroom.reason or headroom.word,
             },
-            "notes": list(verdict.notes),
+            "notes": [*verdict.notes, *self._notes(family)],
             "words": explain(verdict, name=label) if kind == "method" else _reference_words(method, said),
             "cost": None,
             "card": None,
@@ -182,6 +216,7 @@ class Group:
         return {
             **self._head(),
             **_identity("reference", "native", "native", baseline.spec.model),
+            "of": None,
             **{name: [scores[rung][name][at[rung]] for rung in rungs] for name in scores[rungs[0]]},
             "rungs": rungs,
             "seen_rungs": rungs,
@@ -191,9 +226,10 @@ class Group:
             **dict.fromkeys(("slope", "interval", "smallest_slope", "verdict", "second_word"), None),
             "interval_kind": "given these seeds",
             "local_slopes": [],
-            "headroom": {"shown": None, "slope": None, "interval": None, "text": ""},
-            "notes": [convergence(run) for run in runs],
-            "words": f"native: the baseline trained at each rung (seeds {', '.join(map(str, seeds))})",
+            "headroom": dict.fromkeys(("shown", "slope", "interval", "interval_kind")) | {"text": ""},
+            "notes": [*training_notes(natives, baseline), *(convergence(run) for run in runs)],
+            "words": f"native: the baseline trained at each rung (seeds {', '.join(map(str, seeds))})"
+            + warm_started(natives),
             "cost": self._cost(natives[max(natives)]) | {"train_seconds": mean_seconds(runs), "train_points": None},
             "card": None,
         }
@@ -252,7 +288,9 @@ class Group:
             "fields": fields(
                 self.methods, Grid.from_dict(self.ladder.grid), self.rungs, self.variable, band_rung=self.spec.band_rung
             ),
+            "notes": self.notes,
             "environment": self.members[0].run.environment(),
+            "environments": environments([m.run.environment() for m in self.members]),
             "specs": [
                 {
                     "run": m.run.path.name,
@@ -279,10 +317,6 @@ def _scores(drawn: Curve) -> dict[str, list[Any]]:
             None if i is None or i.high <= ROUNDING else [i.low, i.high] for i in drawn.intervals[name]
         ]
     return out
-
-
-def _model(spec: RunSpec) -> tuple[Any, ...]:
-    return spec.model, spec.model_options, spec.model_digest
 
 
 def _without_seeds(verdict: Verdict) -> Verdict:

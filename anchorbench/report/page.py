@@ -67,12 +67,14 @@ DEFINITIONS = (
     (
         "Anchoring index A",
         "A(ρ) = (E_res − E_native) / (E_cu − E_native), where E_cu is the run's own coarse prediction, upsampled. 0: "
-        "as good as trained there; 1: no better than its own coarse prediction; above 1: worse.",
+        "as good as trained there; 1: no better than its own coarse prediction; above 1: worse. The tables show it on "
+        "the finest rung that has one and that training did not see, as A @rung.",
     ),
     (
         "Error budget",
         "Signed shares of E_res²: the model itself (its error on ρ₀), the grid (the same information on the finer "
-        "grid), the information (what the finer input adds, on the same grid). They sum exactly to E_res².",
+        "grid), the information (what the finer input adds, on the same grid). They sum exactly to E_res². The unseen "
+        "error E_uns, which is no part of it, stands beside.",
     ),
     (
         "The papers' ratio",
@@ -169,6 +171,7 @@ def _group(group: Group, curves: Sequence[Curve], name: str, figures: Mapping[st
         "all_rungs": rungs,
         "train": train,
         "figures": figures,
+        "environments": list(group.get("environments") or ([group["environment"]] if group.get("environment") else [])),
         "budget": [row for curve in models for row in _budget(curve)],
         "cards": _cards(models),
         "costs": [(read.label_of(c), c["cost"]) for c in curves if c.get("cost")],
@@ -228,7 +231,8 @@ def _budget(curve: Curve) -> list[dict[str, Any]]:
             continue
         whole = sum(known)
         shares = {k: 100 * v / whole if v is not None and whole else None for k, v in parts.items()}
-        rows.append({"label": read.label_of(curve), "rung": rung, "squared": whole, **shares})
+        unseen = read.value_at(curve, rung, "unseen")
+        rows.append({"label": read.label_of(curve), "rung": rung, "squared": whole, "unseen": unseen, **shares})
     return rows
 
 
@@ -269,7 +273,7 @@ def _environment(*, html: bool) -> Environment:
         "number": read.number, "fixed": read.fixed, "interval": read.interval, "percent": _percent, "plain": _plain,
         "duration": _duration, "label": read.label_of, "sentence": read.sentence, "verdict": read.verdict,
         "words": read.words, "headroom": read.headroom, "slope": read.slope, "trained": read.trained,
-        "finest": read.finest, "value_at": read.value_at, "seen": read.seen, "is_method": read.is_method,
+        "value_at": read.value_at, "seen": read.seen, "is_method": read.is_method, "index": read.index,
         "heading": read.heading, "fence": _fence, "finite": read.finite, "given_these_seeds": read.given_these_seeds,
     }  # fmt: skip
     environment.filters.update(filters)

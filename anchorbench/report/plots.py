@@ -30,12 +30,7 @@ class Plot:
         return isinstance(held, Mapping) and bool(held.get("truth"))
 
     def draw(self, group: Group, curves: Sequence[Curve]) -> Figure:
-        """The figure of one group.  Raises RunError where the group does not hold what this plot needs."""
-        if not self.can_draw(group, curves):
-            raise RunError(
-                f"plot '{self.name}' has nothing to show for {heading(group)}: no {self.needs or 'scores'} were kept",
-                do="anchorbench evaluate makes them again",
-            )
+        """The figure of one group that `can_draw` allows."""
         figure: Figure = getattr(import_module("anchorbench.report.figures"), self.function)(group, curves)
         return figure
 
@@ -68,11 +63,25 @@ def plot(name: str) -> Plot:
 
 
 def draw_all(document: Document, names: Iterable[str] | None = None) -> dict[tuple[Any, str], Figure]:
-    """Every figure that the document can fill, by (group id, plot).  names: which plots; all without it."""
-    chosen = [plot(name) for name in (PLOTS if names is None else names)]
+    """Every figure that the document can fill, by (group id, plot).  names: which plots; all without it.
+
+    Raises RunError where no group can fill a plot that was asked for by name.
+    """
+    groups = list(groups_of(document))
+    if names is None:
+        chosen = list(PLOTS.values())
+    else:
+        chosen = [plot(name) for name in names]
+        for one in chosen:
+            if not any(one.can_draw(group, curves) for group, curves in groups):
+                shown = "; ".join(heading(group) for group, _ in groups) or "no group"
+                raise RunError(
+                    f"plot '{one.name}' has nothing to show for {shown}: no {one.needs or 'scores'} were kept",
+                    do="choose another --plot; `anchorbench list plots` says what each shows",
+                )
     return {
         (group.get("id"), one.name): one.draw(group, curves)
-        for group, curves in groups_of(document)
+        for group, curves in groups
         for one in chosen
         if one.can_draw(group, curves)
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from anchorbench.analysis import SCORE_NAMES, Cells, Sums, shares
-from anchorbench.config import RunSpec, digest_of
+from anchorbench.config import RunSpec, canonical, digest_of
 from anchorbench.errors import RunError
 from anchorbench.fields.grid import rung_name
 from anchorbench.runs.store import RunFolder
@@ -101,14 +101,16 @@ class Family:
 def families(members: Iterable[Scored]) -> list[Family]:
     by_spec: dict[str, list[Scored]] = defaultdict(list)
     for scored in members:
-        plain = scored.spec.model_dump(mode="json") | {"seed": None}
-        by_spec[digest_of(plain)].append(scored)
+        by_spec[_seedless(scored.spec)].append(scored)
     found = [Family(tuple(sorted(runs, key=lambda r: r.spec.seed))) for runs in by_spec.values()]
     return sorted(found, key=lambda f: (f.spec.model, f.spec.method != "baseline", f.spec.method, f.spec.digest))
 
 
 def labels(families: Sequence[Family]) -> list[str]:
-    """A short name each: the method, with the model or the options where others share it."""
+    """A short name each, no two alike: the method, with the model or the options where others share it.
+
+    Where that tells two apart no more (one file name in two folders), the beginning of the spec's digest does.
+    """
     models = {f.spec.model for f in families}
     out = []
     for family in families:
@@ -120,7 +122,30 @@ def labels(families: Sequence[Family]) -> list[str]:
         if telling:
             label += " (" + ", ".join(f"{k.rpartition('.')[2]}={own[k]}" for k in telling) + ")"
         out.append(label)
-    return out
+    twice = {label for label in out if out.count(label) > 1}
+    return [
+        f"{label} #{_seedless(family.spec)[:4]}" if label in twice else label
+        for label, family in zip(out, families, strict=True)
+    ]
+
+
+def _seedless(spec: RunSpec) -> str:
+    """The digest of what the runs of a family have in common."""
+    return digest_of(spec.model_dump(mode="json") | {"seed": None})
+
+
+def environments(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each distinct environment of some runs, and of how many."""
+    count: dict[str, int] = defaultdict(int)
+    distinct: dict[str, dict[str, Any]] = {}
+    for one in found:
+        packages = one.get("packages") or {}
+        named = {name: one.get(name) for name in ("anchorbench", "python", "machine", "platform", "device")}
+        told = {name: value for name, value in {**named, "torch": packages.get("torch")}.items() if value is not None}
+        key = canonical(told)
+        count[key] += 1
+        distinct[key] = told
+    return [{"runs": count[key], **told} for key, told in distinct.items()]
 
 
 def _flat(spec: RunSpec) -> dict[str, Any]:
@@ -137,9 +162,7 @@ def mean_seconds(runs: Sequence[Scored]) -> float | None:
 def convergence(scored: Scored) -> str:
     """How much the native model's validation error still fell over the last quarter of its steps."""
     rung = rung_name(scored.spec.train_rung)
-    path = scored.run.path / "log.csv"
-    lines = [line.split(",") for line in path.read_text().splitlines()[1:]] if path.exists() else []
-    looks = [(int(line[0]), float(line[3])) for line in lines if line[3]]
+    looks = [(int(row["step"]), float(row["validation"])) for row in scored.run.logged() if row["validation"]]
     if len(looks) < 2:
         return f"native {rung}: too few looks at the validation split to say whether it converged"
     late = [e for step, e in looks if step <= 0.75 * looks[-1][0]]

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import NDArray
 
-from anchorbench.report.document import Curve, is_method, label_of
+from anchorbench.report.document import Curve, finite, is_method, label_of
 
+ROW = 58  # characters of a legend row
 COLUMN = 3.5  # inches: one column of a two-column paper
 SMALL = 6.3  # points: the smallest text on a figure
 
@@ -287,3 +290,20 @@ def _rendered(figure: Figure, kind: str, **options: Any) -> bytes:
     with look():
         figure.savefig(buffer, format=kind, facecolor="white", **options)
     return buffer.getvalue()
+
+
+def array(values: Any) -> NDArray[np.float64]:
+    """Floats, NaN where null."""
+    found = [] if values is None else [finite(v) for v in values]
+    return np.array([np.nan if v is None else v for v in found], dtype=float)
+
+
+def positive(values: Any) -> NDArray[np.float64]:
+    """Floats, NaN where null or not above zero."""
+    found = array(values)
+    return np.where(found > 0, found, np.nan)
+
+
+def wrapped(text: str) -> str:
+    """The text in lines of a legend row."""
+    return textwrap.fill(text, ROW, subsequent_indent="   ")

@@ -12,14 +12,17 @@ from anchorbench.report.document import (
     Curve,
     Document,
     Group,
+    anchoring,
     finest,
     finite,
     fixed,
     given_these_seeds,
     group_rungs,
     groups_of,
+    has_dagger,
     heading,
     headroom,
+    index,
     interval,
     is_method,
     label_of,
@@ -61,7 +64,8 @@ PER_CURVE = {
 }  # fmt: skip
 SUMMARY = {
     "finest_rung": "float64", "error_train": "float64", "error_finest": "float64", "skill_finest": "float64",
-    "anchoring_finest": "float64", "train_seconds": "float64", "steps": "float64", "parameters": "float64",
+    "anchoring_finest": "float64", "anchoring_rung": "float64",
+    "train_seconds": "float64", "steps": "float64", "parameters": "float64",
     "train_points": "float64", "words": "string",
 }  # fmt: skip
 
@@ -98,10 +102,14 @@ def curves_frame(document: Document) -> pd.DataFrame:
 
 
 def summary_frame(document: Document) -> pd.DataFrame:
-    """One row a curve: slope, both words, headroom, scores at the train rung and on the finest rung, and cost."""
+    """One row a curve: slope, both words, headroom, scores at the train rung and on the finest rung, and cost.
+
+    anchoring_finest: A on anchoring_rung, the finest rung that has one and that training did not see.
+    """
     rows = []
     for curve in document.get("curves") or ():
         rungs, cost = rungs_of(curve), curve.get("cost") or {}
+        at_rung = anchoring(curve) or (None, None)
         rows.append(
             _identity(curve)
             | _fit(curve)
@@ -110,7 +118,8 @@ def summary_frame(document: Document) -> pd.DataFrame:
                 "error_train": _at_train(curve, "error"),
                 "error_finest": finite(finest(curve, "error")),
                 "skill_finest": finite(finest(curve, "skill")),
-                "anchoring_finest": finite(finest(curve, "anchoring_index")),
+                "anchoring_finest": at_rung[0],
+                "anchoring_rung": at_rung[1],
                 "words": _text(curve.get("words")),
             }
             | {name: finite(cost.get(name)) for name in ("train_seconds", "steps", "parameters", "train_points")}
@@ -129,6 +138,7 @@ def terminal(document: Document) -> list[RenderableType]:
     shown: list[RenderableType] = []
     for group, curves in groups_of(document):
         shown.append(GroupTable(group, curves))
+        shown += [Padding(Text(str(note), style="dim"), (0, 1, 0, 1)) for note in group.get("notes") or ()]
         shown.append(Text())
         told = [curve for curve in curves if is_method(curve) or curve.get("method") == "solver"]
         shown += [Padding(Text(sentence(curve)), (0, 1, 0, 1)) for curve in told]
@@ -174,7 +184,8 @@ class GroupTable:
             "E_res by points per axis, in units of the truth's deviation",
             f"trained at {train:g}" if train is not None else "",
             "° seen in training" if seen_any else "",
-            "† given these seeds" if any(given_these_seeds(c) for c in self.curves) else "",
+            "† given these seeds" if any(map(has_dagger, self.curves)) else "",
+            "A on the finest unseen rung that has one (@)" if any(map(index, self.curves)) else "",
         ]
         return "; ".join(part for part in parts if part)
 
@@ -190,7 +201,7 @@ class GroupTable:
         if fit:
             for header in ("slope\n[interval]", "verdict\nunseen band", "head-\nroom"):
                 table.add_column(header, no_wrap=True)
-            table.add_column("A\nfinest", justify="right", no_wrap=True)
+            table.add_column("A\n@rung", justify="right", no_wrap=True)
         # Without errors to show, a reference without a slope has nothing to say.
         rows = [c for c in self.curves if errors or is_method(c) or finite(c.get("slope")) is not None]
         for n, curve in enumerate(rows):
@@ -202,9 +213,7 @@ class GroupTable:
                 ends = interval(curve.get("interval")) + ("†" if given_these_seeds(curve) else "")
                 words = _lines(verdict(curve), str(curve.get("second_word") or ""))
                 words.stylize(COLOURS.get(str(curve.get("verdict")), ""), 0, len(verdict(curve)))
-                index = finest(curve, "anchoring_index")
-                cells += [_lines(slanted, ends), words, _lines(*headroom(curve).split())]
-                cells.append(Text("" if index is None else fixed(index)))
+                cells += [_lines(slanted, ends), words, _lines(*headroom(curve).split()), _lines(*index(curve).split())]
             table.add_row(*cells, style="" if is_method(curve) else "dim", end_section=last)
         return table
 

@@ -188,6 +188,20 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def make_deterministic(device: torch.device) -> None:
+    """One spec, one GPU, one result: torch's default kernels on CUDA add in any order, and cuDNN's are chosen by race.
+
+    Only for CUDA, before its first product: a CPU is deterministic as it is.
+    """
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    # A user's model may hold an operation that has no such kernel: it trains, with a warning.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 def cores() -> int:
     """Cores that this process may use: its affinity, and a container's quota."""
     n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

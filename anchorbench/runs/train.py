@@ -24,6 +24,7 @@ from anchorbench.fields.grid import rung_name
 from anchorbench.runs.session import Session
 from anchorbench.runs.stopping import StopRequest
 from anchorbench.runs.store import RunFolder
+from anchorbench.runs.warm_start import warm_start
 
 #: Steps between two rows of the log; losses are looked at, and so fetched from a GPU, only there.
 LOG_EVERY = 25
@@ -46,8 +47,16 @@ class Progress:
     samples_per_second: float
 
 
-def train(session: Session, run: RunFolder, *, on_progress: Callable[[Progress], None] | None = None) -> nn.Module:
+def train(
+    session: Session,
+    run: RunFolder,
+    *,
+    threads: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> nn.Module:
     """Train the spec's model, or go on where an earlier call stopped; returns the best module on the validation split.
+
+    threads: of torch, where a person asked for a number; else a run that goes on takes as many as it began with.
 
     Raises TrainingError where loss, weights or validation error are not finite (step, loss and rung named), and where
     there is no space.  The last good state stays on disk.
@@ -57,7 +66,7 @@ def train(session: Session, run: RunFolder, *, on_progress: Callable[[Progress],
         raise RunError(f"{session.spec.folder} is a reference: it has nothing to train")
     method = session.method
     trained = session.build_model()
-    _warm_start(trained, options, run)
+    warm_start(trained, run)
     if options.compile and isinstance(inner := getattr(trained, "model", None), nn.Module):
         inner.compile(dynamic=False)  # one graph a rung; in place, so that weights keep their names
     parameters = list(trained.parameters())
@@ -77,6 +86,8 @@ def train(session: Session, run: RunFolder, *, on_progress: Callable[[Progress],
         losses = [(step, rung, loss.to(session.device)) for step, rung, loss in state["losses"]]
         trained.load_state_dict(state["weights"])
         optimiser.load_state_dict(state["optimiser"])
+        # Sums are split by thread, so another number of threads ends with other last bits.
+        torch.set_num_threads(threads or state["threads"])
     run.cut_log(start)
 
     trained.train()
@@ -192,19 +203,6 @@ def validation_error(session: Session, trained: nn.Module, windows: Windows, *, 
     return math.sqrt(total / max(weight, 1e-300))
 
 
-def _warm_start(trained: nn.Module, options: TrainOptions, run: RunFolder) -> None:
-    if options.warm_start is None:
-        return
-    weights = RunFolder(run.path.parent / options.warm_start, run.spec).load_weights()
-    try:
-        trained.load_state_dict(weights)
-    except RuntimeError:
-        raise RunError(
-            f"the weights of {options.warm_start} do not fit the model of {run.spec.folder}",
-            do="a warm start needs a run of the same model and options",
-        ) from None
-
-
 def _copy(module: nn.Module) -> dict[str, Tensor]:
     return {name: w.detach().cpu().clone() for name, w in module.state_dict().items()}
 
@@ -226,6 +224,7 @@ def _state(
         "best_weights": best_weights,
         "losses": [(at, rung, loss.cpu()) for at, rung, loss in losses],
         "seconds": seconds,
+        "threads": torch.get_num_threads(),
     }
 
 

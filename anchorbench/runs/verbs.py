@@ -20,9 +20,17 @@ from anchorbench.data.ladder import Ladder, find_ladder
 from anchorbench.errors import RunError
 from anchorbench.runs.evaluate import evaluate
 from anchorbench.runs.plan import file_digest, plan_runs
-from anchorbench.runs.session import Session, choose_device, cores, require_runs_everywhere, set_threads
+from anchorbench.runs.session import (
+    Session,
+    choose_device,
+    cores,
+    make_deterministic,
+    require_runs_everywhere,
+    set_threads,
+)
 from anchorbench.runs.store import RunFolder, read_spec
 from anchorbench.runs.train import Progress, draw_batch, step_generator
+from anchorbench.runs.warm_start import donor_of, require_permitted
 from anchorbench.runs.work import Job, carry_out_all
 
 Say = Callable[[str], None]
@@ -82,7 +90,9 @@ def train_all(
     folders = [RunFolder.at(spec, results) for spec in specs]
     _require_warm_starts(folders)
     where = choose_device(device)
-    n_workers = workers or (1 if where.type == "cuda" else min(cores(), len(specs)))
+    make_deterministic(where)
+    left = [run.spec for run in folders if force or not run.finished]
+    n_workers = workers or (1 if where.type == "cuda" else max(1, min(cores(), len(left))))
     n_threads = threads or max(1, cores() // n_workers)
     set_threads(threads)
     if (line := announce(wanted, cache, device=str(where))) is not None:
@@ -95,21 +105,23 @@ def train_all(
         progress=lambda stage, share: tell(f"{asked.dataset}: {stage}", "", share),
     )
     set_threads(n_threads)
-    left = [run.spec for run in folders if force or not run.finished]
+    seconds: dict[str, float] = {}
     if left:
         counts = Counter(_kind(spec) for spec in left)
         one_of_each = {_kind(spec): spec for spec in left}
         for spec in one_of_each.values():
             if spec.train is not None:
                 require_runs_everywhere(Session(spec, ladder, where))
-        seconds = sum(n * estimate_seconds(one_of_each[kind], ladder, where) for kind, n in counts.items())
+        seconds = {kind: estimate_seconds(spec, ladder, where) for kind, spec in one_of_each.items()}
+        training = sum(n * seconds[kind] for kind, n in counts.items())
         say(
             f"{len(left)} of {len(specs)} runs to do, {n_workers} at once on {where}: "
-            f"about {_minutes(seconds / n_workers)}, {_megabytes(left, wanted):.0f} MB in {results}"
+            f"about {_minutes(training / n_workers)} of training, evaluation besides; "
+            f"{_megabytes(left, wanted):.0f} MB in {results}"
         )
-    jobs = [Job(spec, ladder.spec, cache, results, where.type, n_threads, force) for spec in left]
+    jobs = [Job(spec, ladder.spec, cache, results, where.type, n_threads, force, threads is not None) for spec in left]
     # The longest first: a short one fills the gap at the end.
-    jobs.sort(key=lambda job: (-_weight(job.spec), job.spec.folder))
+    jobs.sort(key=lambda job: (-seconds[_kind(job.spec)], job.spec.folder))
 
     def show(name: str, what: str, share: float, progress: Progress | None) -> None:
         detail = what
@@ -135,11 +147,14 @@ def evaluate_again(
 ) -> list[str]:
     """Score trained runs again and write their curves anew.
 
+    names: of folders in `results`, or paths of folders anywhere.
+
     Raises RunError for a run that is not there or not trained, or whose own model's file has changed since.
     """
     where = choose_device(device)
+    make_deterministic(where)
     set_threads(threads)
-    folders = [RunFolder(results / name, read_spec(results / name)) for name in names]
+    folders = [RunFolder(path, read_spec(path)) for path in (_run_path(name, results) for name in names)]
     for run in folders:
         if run.spec.train is not None and not run.trained:
             run.load_weights()
@@ -182,6 +197,12 @@ def estimate_seconds(spec: RunSpec, ladder: Ladder, device: torch.device, *, ste
     return seconds * spec.train.steps
 
 
+def _run_path(name: str, results: Path) -> Path:
+    """A bare name lies in the results; a path, as a shell completes it, is one from here."""
+    path = Path(name)
+    return path if len(path.parts) > 1 and not (results / path).exists() else results / path
+
+
 def _require_writable(results: Path) -> None:
     existing = next(folder for folder in (results, *results.absolute().parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -191,12 +212,13 @@ def _require_writable(results: Path) -> None:
 
 
 def _require_warm_starts(folders: Sequence[RunFolder]) -> None:
-    """Raises RunError where a run is to begin with weights that neither are there nor will be."""
-    planned = {run.path.name for run in folders}
+    """Raises RunError where a run is to begin with weights that neither are there nor will be, or may not be its."""
+    planned = {run.path.name: run.spec for run in folders}
     for run in folders:
-        name = None if run.spec.train is None else run.spec.train.warm_start
+        name = donor_of(run.spec)
         if name is not None and name not in planned:
             RunFolder(run.path.parent / name, run.spec).load_weights()
+        require_permitted(run.spec, run.path.parent, planned)
 
 
 def _in_words(failed: Sequence[tuple[str, str]], *, of: int) -> str:
@@ -211,13 +233,6 @@ def _in_words(failed: Sequence[tuple[str, str]], *, of: int) -> str:
 
 def _kind(spec: RunSpec) -> str:
     return f"{spec.kind}-{spec.method}-{spec.train_rung}"
-
-
-def _weight(spec: RunSpec) -> float:
-    """Orders work by how long it takes: steps times points, a mix counted by what it may see."""
-    if spec.train is None:
-        return 0.0
-    return spec.train.steps * spec.train_rung**2 * (3.0 if spec.method == "multires" else 1.0)
 
 
 def _megabytes(specs: Sequence[RunSpec], wanted: Request) -> float:

@@ -28,7 +28,7 @@ from anchorbench.errors import AnchorbenchError
 from anchorbench.models.card import card
 from anchorbench.models.malloc import raise_malloc_thresholds
 from anchorbench.runs.evaluate import evaluate
-from anchorbench.runs.session import Session, choose_device
+from anchorbench.runs.session import Session, choose_device, make_deterministic
 from anchorbench.runs.stopping import terminate_as_interrupt
 from anchorbench.runs.store import RunFolder
 from anchorbench.runs.train import Progress, train
@@ -41,7 +41,11 @@ NEWS_EVERY = 0.2
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a process needs to carry out one run.  force: also where it is finished, from the beginning."""
+    """Everything that a process needs to carry out one run.
+
+    force: also where it is finished, from the beginning.  threads_asked: a person named the number, so that a run which
+    goes on takes it too, and not the one that it began with.
+    """
 
     spec: RunSpec
     ladder: LadderSpec
@@ -50,6 +54,7 @@ class Job:
     device: str
     threads: int
     force: bool = False
+    threads_asked: bool = False
 
 
 def carry_out(job: Job, tell: Tell | None = None) -> str:
@@ -60,7 +65,9 @@ def carry_out(job: Job, tell: Tell | None = None) -> str:
     name = job.spec.folder
     if run.finished and not job.force:
         return name
-    session = Session(job.spec, open_ladder(job.ladder, job.cache), choose_device(job.device))
+    device = choose_device(job.device)
+    make_deterministic(device)
+    session = Session(job.spec, open_ladder(job.ladder, job.cache), device)
 
     def say(what: str, share: float, progress: Progress | None = None) -> None:
         if tell is not None:
@@ -74,7 +81,8 @@ def carry_out(job: Job, tell: Tell | None = None) -> str:
         elif run.trained:
             trained = session.trained(run.load_weights())
         else:
-            trained = train(session, run, on_progress=lambda p: say("training", p.step / p.steps, p))
+            threads = job.threads if job.threads_asked else None
+            trained = train(session, run, threads=threads, on_progress=lambda p: say("training", p.step / p.steps, p))
         if trained is not None:
             _save_card(session, run)
         say("evaluating", 0.0)

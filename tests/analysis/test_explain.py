@@ -36,7 +36,7 @@ def test_anchored_without_headroom_shown_says_so():
 
 def test_no_headroom_is_the_data_s_or_the_model_s_limit_not_frl_s():
     said = explain(verdict("no_headroom", "empty", native_change={64: 0.0}), name="frl")
-    assert "stays within 3 % (no headroom: a model trained there does no better)" in said
+    assert "stays within 3 % (no headroom: a model trained there does hardly better (within δ = 0.1))" in said
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,30 @@ def test_without_a_finer_rung_there_is_nothing_to_follow():
         name="frl",
     )
     assert said == "frl's error in the band it knows cannot be followed (undecided; too few rungs)"
+
+
+def test_a_run_that_saw_finer_rungs_is_not_said_to_be_finer_than_its_training():
+    said = explain(
+        verdict("anchored", None, used=(16, 24, 48), seen=(16, 32, 64), change={24: 0.01, 48: 0.02}), name="multires"
+    )
+    assert said.startswith(
+        "on grids that training did not see, up to 3x the train rung, multires's error in the band it knows"
+    )
+    assert "trained on" not in said
+
+
+def test_a_run_that_saw_coarser_rungs_is_still_finer_than_its_training():
+    said = explain(verdict("anchored", None, seen=(8, 16)), name="frl")
+    assert said.startswith("on grids 4x finer than it was trained on, ")
+
+
+def test_a_fall_with_a_rise_in_it_gives_that_reason_and_not_the_smallest_slope():
+    rise = "it falls overall, but between two neighbours it rises: +0.30"
+    said = explain(
+        verdict(
+            "undecided", None, slope=Interval(-0.5, -0.6, -0.4, 0.95, 9.0, False), change={64: -0.5}, notes=(rise,)
+        ),
+        name="frl",
+    )
+    assert "changes by -50 %, but not steadily (undecided; it falls overall, but between two neighbours" in said
+    assert "smallest slope" not in said

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from anchorbench.analysis import Cells, Interval, first_word, judge, second_word
+from anchorbench.analysis import Cells, Interval, explain, first_word, judge, second_word
 from anchorbench.errors import AnchorbenchError
 
 RUNGS = (16, 32, 64, 128)
@@ -104,7 +104,7 @@ def test_one_usable_rung_is_undecided_with_the_reason():
     found = judge(run({16: 0.2, 32: 0.1}), train_rung=16, seen=[32])
     assert found.word == "undecided"
     assert found.slope is None
-    assert "two rungs" in found.notes[0]
+    assert found.notes[0] == "training saw every finer rung"
 
 
 def test_one_trajectory_is_undecided_with_the_reason():
@@ -234,3 +234,30 @@ def test_a_verdict_is_json():
     assert d["left_out"] == {"128": "seen in training"}
     assert d["interval"][0] < d["slope"] < d["interval"][1]
     assert math.isfinite(d["df"])
+
+
+# ---- where there is no slope
+
+
+def test_a_train_rung_that_left_the_fit_leaves_no_word_to_say():
+    # r016 has 0.2 < 3 · 0.1; the finer three still fall, but the slope starts at r016.
+    found = judge(run(power(-0.3)), train_rung=16, floor={16: 0.1})
+    assert found.word == "undecided"
+    assert found.slope is None
+    assert found.used == (32, 64, 128)
+    assert "the train rung left the fit (within 3x of the truth's own error 0.1)" in found.notes[0]
+
+
+def test_a_mix_of_every_rung_is_undecided_because_training_saw_them():
+    found = judge(run(power(-0.3)), train_rung=16, seen=(16, 32, 64, 128))
+    assert (found.word, found.seen) == ("undecided", (16, 32, 64, 128))
+    assert explain(found, name="multires").endswith("cannot be followed (undecided; training saw every finer rung)")
+
+
+def test_headroom_from_one_seed_says_that_it_is_given_these_seeds():
+    # The baseline at 16 has three seeds, native at 32 one: the fewest count.
+    native = {16: run({16: 0.2}), 32: run({32: 0.05}, seeds=1, seed=32)}
+    found = judge(run(power(0.0)), train_rung=16, native=native).headroom
+    assert (found.word, found.to_dict()["interval_kind"]) == ("shown", "given these seeds")
+    three = judge(run(power(0.0)), train_rung=16, native=natives(-1.0)).headroom
+    assert three.to_dict()["interval_kind"] == "seeds and trajectories"

@@ -11,7 +11,8 @@ import pytest
 
 from anchorbench.data import fetch as fetch_module
 from anchorbench.data.catalog import load_catalog
-from anchorbench.data.fetch import fetch, request
+from anchorbench.data.download import cache_path
+from anchorbench.data.fetch import announce, fetch, request
 from anchorbench.data.ladder import SPLITS, ladder_folder, open_ladder
 from anchorbench.data.sources import SplitFields, sevir, turbulence
 from anchorbench.errors import AnchorbenchError, CatalogError, ConfigError, DownloadError, LadderError
@@ -226,6 +227,79 @@ def test_force_makes_it_again_and_gives_the_same_numbers(tmp_path, solved):
     after = fetch(turbulence2d(), tmp_path, force=True)
     assert len(solved) == 2
     assert after.about["splits"] == before.about["splits"]  # digests and all
+
+
+class Stopped(BaseException):
+    """Ctrl-C."""
+
+
+def test_a_stopped_solve_goes_on_slice_by_slice_to_the_same_ladder(tmp_path, monkeypatch):
+    """Four slices of one trajectory: test one, train two, validation one.  Stopped in the second, then in the third."""
+    monkeypatch.setattr(turbulence, "SLICE", 1)
+    solved = []
+    real = turbulence.solve_truth
+
+    def counted(*args, first, seed, **kwargs):
+        solved.append((seed, first))
+        return real(*args, first=first, seed=seed, **kwargs)
+
+    monkeypatch.setattr(turbulence, "solve_truth", counted)
+    wanted = turbulence2d()
+    whole = fetch(wanted, tmp_path / "whole")
+    every = list(solved)
+    assert every == [(2_000_000, 0), (0, 0), (0, 1), (1_000_000, 0)], "seed of the split, first trajectory"
+    assert [path.name for path in whole.folder.parent.iterdir() if path.is_dir()] == [whole.folder.name]
+
+    solved.clear()
+    for after in (1, 2):
+
+        def stop(stage, share, after=after):
+            if share > after / 4:  # in the slice that follows
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            fetch(wanted, tmp_path / "stopped", progress=stop)
+    assert solved == [every[0], every[1], every[1], every[2]], "each time only what was not whole"
+    damaged = next((tmp_path / "stopped").rglob("*-test-000000-1.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    solved.clear()
+    ladder = fetch(wanted, tmp_path / "stopped")
+    assert solved == [every[0], *every[2:]], "what was kept is not solved again, what is damaged is"
+    assert ladder.about["splits"] == whole.about["splits"], "the same bytes, by their SHA-256"
+    assert ladder.floor == whole.floor
+    assert [path.name for path in ladder.folder.parent.iterdir() if path.is_dir()] == [ladder.folder.name]
+
+
+def test_a_solve_stopped_while_it_was_written_solves_nothing_again(tmp_path, monkeypatch):
+    def stop(stage, share):
+        if stage == "writing":
+            raise Stopped
+
+    wanted = turbulence2d()
+    with pytest.raises(Stopped):
+        fetch(wanted, tmp_path, progress=stop)
+    monkeypatch.setattr(turbulence, "solve_truth", None)
+    monkeypatch.setattr(turbulence, "truth_floor", None)
+    assert sorted(fetch(wanted, tmp_path).floor) == [8, 16]
+
+
+def test_a_solve_whose_slices_cannot_be_kept_ends_all_the_same(tmp_path):
+    wanted = turbulence2d()
+    folder = ladder_folder(wanted.spec, tmp_path)
+    folder.parent.mkdir(parents=True)
+    folder.with_name(folder.name + fetch_module.SOLVING).write_text("in the way")
+    fetch(wanted, tmp_path).verify()
+
+
+def test_a_sample_that_is_not_there_yet_is_announced_with_its_download(tmp_path):
+    wanted = radar()
+    (file,) = wanted.entry.sources.sample.files
+    assert ", a download of up to " in announce(wanted, tmp_path)
+    path = cache_path(tmp_path, sha256=file.member.sha256, name=file.member.name)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert "download" not in announce(wanted, tmp_path)
+    assert "download" in announce(wanted, None), "--force has it again"
 
 
 def test_progress_names_its_stages_and_rises_within_each(tmp_path):

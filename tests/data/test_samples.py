@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchorbench.config import LadderSpec
+from anchorbench.data import samples
 from anchorbench.data.ladder import SPLITS, TrainingView, open_ladder, write_ladder
-from anchorbench.data.samples import Batch, Normaliser, Windows
+from anchorbench.data.samples import Batch, Normaliser, Windows, gather
 from anchorbench.data.sources import SplitFields
 from anchorbench.errors import LadderError
 from anchorbench.fields import Grid
@@ -181,6 +182,20 @@ def test_the_target_mask_is_that_of_the_target_frame(masked):
     batch = windows(masked, frames_in=1, rung=2).batch([0])
     assert (batch.mask == 1).all()
     assert batch.input_mask[0, 0].tolist() == [[1.0, 1.0], [0.5, 0.5]]  # half of the upper cells was observed
+
+
+@pytest.mark.parametrize(("room", "copied"), [(1 << 20, 0), (SAMPLES * FRAMES * 16 * 4, 2)])
+def test_what_fits_on_a_device_is_moved_there_once_the_observed_area_too(masked, monkeypatch, room, copied):
+    """The room of the second is that of the values alone: with their area they do not fit, and each batch copies both.
+
+    `meta` is a device that every machine has.
+    """
+    seen = windows(masked, device="meta", resident_bytes=room)
+    calls = []
+    monkeypatch.setattr(samples, "gather", lambda *args: calls.append(1) or gather(*args))
+    batch = seen.batch([0, 1])
+    assert len(calls) == copied
+    assert {t.device.type for t in (batch.inputs, batch.targets, batch.mask, batch.input_mask)} == {"meta"}
 
 
 # -- normalisation -----------------------------------------------------------------------------------------------------

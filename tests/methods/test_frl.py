@@ -118,6 +118,17 @@ def test_levels_end_at_a_whole_rung_above_3(free_plan, rung, levels):
         FRL(free_plan((4, rung), rung), {"levels": levels})
 
 
+@pytest.mark.parametrize(
+    ("rung", "levels", "most"),
+    [(23, 1, 0), (46, 2, 1), (16, 3, 2), (12, 2, 1), (6, 1, 0), (96, 9, 4)],  # 96 -> 48, 24, 12, 6
+)
+def test_the_advice_is_the_most_levels_that_fit(free_plan, rung, levels, most):
+    with pytest.raises(MethodError) as caught:
+        FRL(free_plan((rung,), rung), {"levels": levels})
+    assert caught.value.do == f"--set method.frl.levels={most}"
+    assert len(FRL(free_plan((rung,), rung), {"levels": most}).mix()) == most + 1
+
+
 def test_every_axis_halves_with_the_rung():
     plan = Plan((4, 8), Grid((8, 12)), "spectral", masked=False, increment=True)
     FRL(plan, {"levels": 1})
@@ -375,8 +386,10 @@ def test_the_cross_scale_term_of_a_masked_model_that_commutes_is_nought_too(rain
 
 
 def test_a_cross_scale_term_needs_a_coarser_level(free_plan):
-    with pytest.raises(MethodError, match="cross_scale compares two levels"):
-        FRL(free_plan((16,), 16), {"levels": 0, "cross_scale": 0.1})
+    for rung, do in ((16, "--set method.frl.levels=1"), (23, "--set method.frl.cross_scale=0")):
+        with pytest.raises(MethodError, match="cross_scale compares two levels") as caught:
+            FRL(free_plan((rung,), rung), {"levels": 0, "cross_scale": 0.1})
+        assert caught.value.do == do
 
 
 @pytest.mark.parametrize(

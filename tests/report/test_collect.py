@@ -142,7 +142,11 @@ def test_native_runs_of_another_model_show_no_headroom(tmp_path):
 def test_two_configurations_of_one_method_are_told_apart_by_the_option_that_differs(tmp_path):
     for encoding in ("A", "B"):
         write_run(tmp_path, spec("frl", method_options={"encoding": encoding, "levels": 1}), FLAT)
-    assert set(by_label(collect(tmp_path))) == {"frl (encoding=A)", "frl (encoding=B)"}
+    found = by_label(collect(tmp_path))
+    assert {label for label, curve in found.items() if curve["kind"] == "method"} == {
+        "frl (encoding=A)",
+        "frl (encoding=B)",
+    }
 
 
 def test_the_floor_is_one_number_in_units_of_sigma(tmp_path):
@@ -171,6 +175,32 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path):
     assert any("1 of the 3 seeds" in m["what"] for m in missing)
 
 
+def test_a_mix_of_every_rung_is_also_wanted_with_its_finest_held_out(tmp_path):
+    shares = {"shares": {1: 0.5, 4: 0.5}}
+    write_run(tmp_path, spec("multires", method_options=shares | {"hold_out": False}), FLAT)
+    held = [m for m in collect(tmp_path)["missing"] if "held out" in m["what"]]
+    assert len(held) == 1
+    assert "method.hold_out=true" in held[0]["command"]
+    write_run(tmp_path, spec("multires", method_options=shares | {"hold_out": True}), FLAT)
+    assert not any("held out" in m["what"] for m in collect(tmp_path)["missing"])
+
+
+def test_references_that_are_absent_are_named_with_a_plain_train(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    write_run(tmp_path, spec("persistence", kind="reference", model="none", train=None), FLAT)
+    found = next(m for m in collect(tmp_path)["missing"] if "oracle_lowpass, solver" in m["what"])
+    assert "persistence" not in found["what"]
+    assert "--with-references" not in found["command"]
+
+
+def test_a_model_of_other_options_has_no_baseline_though_it_bears_the_same_name(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    write_run(tmp_path, spec("frl", model_options={"width": 64}), FLAT)
+    lacking = [m for m in collect(tmp_path)["missing"] if "no baseline and native" in m["what"]]
+    assert len(lacking) == 1
+    assert "model.width=64" in lacking[0]["command"]
+
+
 def test_a_folder_without_a_finished_run_is_one_clear_line(tmp_path):
     with pytest.raises(RunError, match="no finished run"):
         collect(tmp_path)
@@ -185,3 +215,107 @@ def test_a_damaged_curve_names_the_command_that_makes_it_again(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(RunError, match="anchorbench evaluate"):
         collect(tmp_path)
+
+
+def test_native_trained_otherwise_is_used_only_where_there_is_no_other_and_is_named(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, spec("baseline", seed=seed, train={"steps": 500}), FLAT)
+    for rung, steps in ((16, 500), (16, 12), (32, 12)):
+        # two seeds of the short ones: more seeds do not outweigh another training
+        for seed in range(1 if steps == 500 else 2):
+            native = spec("baseline", kind="native", train_rung=rung, seed=seed, train={"steps": steps})
+            write_run(tmp_path, native, {rung: 0.05 if steps == 500 else 0.1})
+    found = by_label(collect(tmp_path))
+    said = "native r032 had 12 steps, the baseline 500"
+    assert said in found["baseline"]["notes"]
+    assert said in found["native"]["notes"]
+    assert not any("r016 had" in note for note in found["native"]["notes"])
+    assert found["native"]["error"] == pytest.approx([0.2, 0.05, 0.1], rel=0.01)
+
+
+def test_a_warm_start_is_no_other_training_but_is_said(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    write_run(
+        tmp_path, spec("baseline", kind="native", train_rung=32, train={"warm_start": "turbulence2d-x"}), {32: 0.05}
+    )
+    native = by_label(collect(tmp_path))["native"]
+    assert native["words"].endswith("(seeds 0); each warm-started from the coarser rung")
+    assert not any("baseline" in note for note in native["notes"])
+
+
+def test_the_ratio_over_the_baseline_is_over_the_same_models_or_null(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    write_run(tmp_path, spec("frl", model="unet"), FLAT)
+    found = by_label(collect(tmp_path))
+    assert found["baseline · fno"]["ratio"]["baseline"] == pytest.approx([1.0, 1.0, 1.0])
+    assert found["frl · unet"]["ratio"]["baseline"] == [None, None, None]
+    assert found["frl · unet"]["ratio"]["own"] == pytest.approx([1.0, 1.0, 1.0])
+    assert any("no baseline of this model" in note for note in found["frl · unet"]["notes"])
+
+
+def test_a_reference_says_which_of_several_baselines_its_ratio_is_over(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    write_run(tmp_path, spec("persistence", kind="reference", model="none", train=None), FLAT)
+    assert not any("baselines" in note for note in by_label(collect(tmp_path))["persistence"]["notes"])
+    write_run(tmp_path, spec("baseline", model="unet"), FLAT)
+    found = by_label(collect(tmp_path))["persistence"]
+    assert found["ratio"]["baseline"] == pytest.approx([1.0, 1.0, 1.0])
+    assert "of 2 baselines the ratio is over baseline · fno's error" in found["notes"]
+
+
+def test_headroom_from_a_native_of_one_seed_is_given_that_seed(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, spec("baseline", seed=seed), FLAT)
+    write_run(tmp_path, spec("baseline", kind="native", train_rung=32), {32: 0.05})
+    document = collect(tmp_path)
+    assert document["groups"][0]["notes"] == ["native has one seed: headroom and A are given that seed"]
+    assert by_label(document)["baseline"]["headroom"]["interval_kind"] == "given these seeds"
+    assert by_label(document)["baseline"]["interval_kind"] == "seeds and trajectories"
+
+
+def test_each_method_has_its_own_coarse_prediction(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    write_run(tmp_path, spec("frl", method_options={"levels": 1}), FALLING)
+    coarse = [c for c in collect(tmp_path)["curves"] if c["method"] == "coarse_then_upsample"]
+    assert [c["of"] for c in coarse] == ["baseline", "frl"]
+
+
+def test_two_files_of_one_name_get_labels_that_differ(tmp_path):
+    for place, digest in (("a", "1" * 64), ("b", "2" * 64)):
+        write_run(tmp_path, spec("baseline", model=f"{place}/net.py:Net", model_digest=digest), FLAT)
+    labels = [c["label"] for c in collect(tmp_path)["curves"]]
+    assert len(labels) == len(set(labels)) == 4
+    assert all(label.startswith(("baseline · net.py:Net #", "coarse_then_upsample (baseline")) for label in labels)
+
+
+def test_a_floor_of_one_step_is_not_taken_for_a_longer_lead_and_that_is_said(tmp_path):
+    write_run(tmp_path, spec("baseline", lead=2), FLAT, floor={"8": 0.02})
+    group = collect(tmp_path)["groups"][0]
+    assert group["floor"] is None
+    assert any("known for one step only" in note for note in group["notes"])
+
+
+def test_each_distinct_environment_is_listed_with_its_runs(tmp_path):
+    for seed, device in enumerate(("cpu", "cuda", "cpu")):
+        write_run(tmp_path, spec("baseline", seed=seed), FLAT)
+        path = tmp_path / spec("baseline", seed=seed).folder / "environment.json"
+        path.write_text(json.dumps({"device": device, "packages": {"torch": "2.13.0"}, "made": f"day {seed}"}))
+    found = collect(tmp_path)["groups"][0]["environments"]
+    assert sorted((e["device"], e["runs"], e["torch"]) for e in found) == [("cpu", 2, "2.13.0"), ("cuda", 1, "2.13.0")]
+
+
+def test_native_s_convergence_is_read_from_whole_rows_of_the_log_only(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    native = spec("baseline", kind="native", train_rung=32)
+    write_run(tmp_path, native, {32: 0.05})
+    # 0.5 at 3/4 of the steps, 0.4 at the end: it fell by a fifth; the last row was cut short
+    rows = [
+        "step,loss,learning_rate,validation,seconds",
+        "30,1,0.1,0.5,1",
+        "35,1,0.1,,1",
+        "40,1,0.1,0.4,1",
+        "45,1,0.1,0.",
+    ]
+    (tmp_path / native.folder / "log.csv").write_text("\n".join(rows))
+    notes = by_label(collect(tmp_path))["native"]["notes"]
+    assert "native r032: validation error fell 20% over the last quarter of the steps" in notes[0]

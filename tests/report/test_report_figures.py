@@ -14,7 +14,7 @@ from anchorbench.errors import ConfigError, RunError
 from anchorbench.report import document as read
 from anchorbench.report.figures import error_vs_res, fields, ratio, save, spectrum
 from anchorbench.report.images import MOST_FIELDS
-from anchorbench.report.plots import PLOTS, draw_all, plot
+from anchorbench.report.plots import draw_all, plot
 from anchorbench.report.style import log_limits, png, styles
 
 GroupAndCurves = tuple[dict[str, Any], list[dict[str, Any]]]
@@ -239,9 +239,11 @@ def test_an_unknown_plot_names_the_nearest() -> None:
         plot("error-vs-rez")
 
 
-def test_a_plot_that_the_group_cannot_fill_says_so(radar: GroupAndCurves) -> None:
-    with pytest.raises(RunError, match="no spectra were kept"):
-        PLOTS["spectrum"].draw(*radar)
+def test_a_plot_asked_for_by_name_that_no_group_can_fill_says_so(document: dict[str, Any]) -> None:
+    radar_only = document | {"groups": document["groups"][1:]}
+    with pytest.raises(RunError, match=r"RADOLAN.*no spectra were kept"):
+        draw_all(radar_only, ["spectrum"])
+    assert {name for _, name in draw_all(document, ["spectrum"])} == {"spectrum"}  # one group of two can
 
 
 def test_listing_the_plots_imports_no_matplotlib() -> None:

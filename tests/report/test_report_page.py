@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from anchorbench.report import build
 from anchorbench.report.page import write_page, write_results
 from anchorbench.report.plots import PLOTS, draw_all
 
@@ -194,3 +195,33 @@ def test_results_come_back_from_parquet_and_json(document: dict[str, Any], tmp_p
     assert back["curves"][0]["slope"] is None
     assert back["curves"][1]["error"] == document["curves"][1]["error"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "results.parquet"]
+
+
+def test_the_page_lists_each_environment_and_the_unseen_error_beside_the_budget(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    document["groups"][0]["environments"] = [{"runs": 2, "device": "cpu"}, {"runs": 1, "device": "cuda H200"}]
+    document["groups"][0]["notes"] = ["native has one seed: headroom and A are given that seed"]
+    page, markdown = written(document, tmp_path)
+    for text in (page.said(), markdown):
+        for wanted in ("Environment of 2 runs", "Environment of 1 run", "cuda H200", "E_uns, beside", "native has one"):
+            assert wanted in text
+    budget = next(line for line in markdown.splitlines() if line.startswith("| baseline | 64 |"))
+    assert budget.endswith("| 0.130 |")  # E_uns of the fixture's finest rung
+
+
+def test_a_second_report_leaves_no_figure_of_the_first_and_touches_no_other_file(
+    document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "collect", lambda *_, **__: document)
+    monkeypatch.setattr(
+        build, "draw_all", lambda _, names: {k: v for k, v in pixels(document).items() if k[1] in names}
+    )
+    build.make_report(tmp_path, out=tmp_path / "out", plots=["ratio", "fields"])
+    mine = tmp_path / "out" / "figures" / "my-ratio.png"
+    mine.write_bytes(b"")
+    build.make_report(tmp_path, out=tmp_path / "out", plots=["ratio"])
+    left = {path.name for path in mine.parent.iterdir()}
+    assert mine.name in left
+    assert len(left) == 1 + 2
+    assert not any("fields" in name for name in left)

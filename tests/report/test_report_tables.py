@@ -122,3 +122,35 @@ def test_a_frame_survives_parquet(document: dict[str, Any], tmp_path: Any) -> No
     frame = curves_frame(document)
     frame.to_parquet(tmp_path / "t.parquet", index=False)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), frame)
+
+
+def test_the_anchoring_index_is_of_the_finest_rung_that_training_did_not_see(document: dict[str, Any]) -> None:
+    # multires saw 16 and 32: with 64 seen as well, 48 is the finest that is left.
+    curve = next(c for c in document["curves"] if c["label"] == "multires")
+    assert read.index(curve) == "0.30 @64"
+    curve["seen_rungs"] = [16, 32, 64]
+    assert read.index(curve) == "0.40 @48"
+    row = summary_frame(document).set_index(["group", "label"]).loc[("turbulence2d-small-forecast", "multires")]
+    assert (row.anchoring_finest, row.anchoring_rung) == (0.4, 48)
+    curve["anchoring_index"] = [None] * 6
+    assert read.index(curve) == ""
+
+
+def test_headroom_given_these_seeds_carries_the_dagger_and_the_group_says_why(document: dict[str, Any]) -> None:
+    curve = document["curves"][0]
+    assert read.headroom(curve) == "shown"
+    curve["headroom"]["interval_kind"] = "given these seeds"
+    assert read.headroom(curve) == "shown†"
+    document["groups"][0]["notes"] = ["native has one seed: headroom and A are given that seed"]
+    text = " ".join(printed(document, width=100).split())
+    assert "shown†" in text
+    assert text.count("native has one seed") == 1
+
+
+def test_of_the_coarse_predictions_the_baselines_is_shown_and_all_are_kept(document: dict[str, Any]) -> None:
+    plain = next(c for c in document["curves"] if c["method"] == "coarse_then_upsample")
+    plain["of"] = "baseline"
+    document["curves"].append(plain | {"label": "coarse of frl", "of": "frl"})
+    assert "coarse of frl" not in printed(document, width=100)
+    assert "coarse of frl" in set(curves_frame(document).label)
+    assert "coarse of frl" not in {c["label"] for _, curves in read.groups_of(document) for c in curves}

@@ -234,6 +234,7 @@ REFUSED = [
     ({"settings": {"native": {"rungs": "fine"}}}, ConfigError, "native: rungs"),
     ({"settings": {"native": {"train": {"stepps": 1}}}}, ConfigError, "Did you mean 'steps'"),
     ({"settings": {"train": {"warm_start": "nobody"}}}, AnchorbenchError, "nobody has no trained weights"),
+    ({"settings": {"train": {"warm_start": "../nobody"}}}, AnchorbenchError, "name of a run's folder"),
 ]
 
 

@@ -23,8 +23,10 @@ from anchorbench.data.ladder import Ladder
 from anchorbench.errors import LadderError, ModelError, RunError, TrainingError
 from anchorbench.methods.baseline import Baseline
 from anchorbench.runs import train as loop
+from anchorbench.runs.session import make_deterministic
 from anchorbench.runs.store import RunFolder
 from anchorbench.runs.train import learning_rate, train
+from anchorbench.runs.warm_start import require_permitted
 from anchorbench.runs.work import carry_out
 
 #: The rows of a log of 12 steps, a look each 4, a row each 3.
@@ -386,6 +388,92 @@ def test_a_warm_start_from_a_run_that_is_not_there_or_does_not_fit_is_refused(be
     spec = bench.spec(warm_start=frl.path.name)
     with pytest.raises(RunError, match="do not fit"):
         train(bench.session(spec), bench.run(spec, tmp_path))
+
+
+def donor(bench, spec, results: Path) -> RunFolder:
+    """A run as it lies on disk when its training is over; what its weights are does not matter here."""
+    run = bench.run(spec, results)
+    run.save_weights({"w": torch.zeros(1)})
+    return run
+
+
+def test_a_zero_shot_run_may_not_begin_with_weights_that_saw_a_finer_rung(bench, tmp_path):
+    """Neither at once nor through others: that would be the oracle under the name of the method."""
+    baseline, middle, finest = bench.specs("baseline", with_references=True, settings={"native": {"warm_start": True}})
+    for spec in (baseline, middle, finest):
+        donor(bench, spec, tmp_path)
+    require_permitted(finest, tmp_path)  # r008, r016, r032: each saw no more than the next
+    mix = donor(bench, bench.spec("multires"), tmp_path)
+    between = donor(bench, bench.spec(warm_start=finest.folder), tmp_path)
+    other = donor(bench, baseline.model_copy(update={"ladder": "0" * 64}), tmp_path)
+    for name, why in (
+        (finest.folder, "seen rung r032, above its r008"),
+        (middle.folder, "seen rung r016, above its r008"),
+        (mix.path.name, "'multires' is assisted"),
+        (between.path.name, "seen rung r032, above its r008"),
+        (other.path.name, "another ladder"),
+    ):
+        for method in ("baseline", "frl"):
+            spec = bench.spec(method, warm_start=name)
+            with pytest.raises(RunError, match=why):
+                train(bench.session(spec), bench.run(spec, tmp_path))
+    require_permitted(bench.spec(warm_start=donor(bench, bench.spec("frl"), tmp_path).path.name), tmp_path)
+
+
+def test_an_assisted_run_may_begin_with_one_of_its_own_mix_or_with_a_zero_shot_one(bench, tmp_path):
+    mix = donor(bench, bench.spec("multires"), tmp_path)
+    plain = donor(bench, bench.spec(), tmp_path)
+    for name in (mix.path.name, plain.path.name):
+        require_permitted(bench.spec("multires", warm_start=name), tmp_path)
+    settings = {"method": {"hold_out": True}, "train": {"warm_start": mix.path.name}}
+    (held,) = bench.specs("multires", settings=settings)
+    with pytest.raises(RunError, match="another mix of rungs"):
+        require_permitted(held, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../other/run", "a/b", "..", "a\\b", "/tmp/run"])
+def test_a_warm_start_is_a_name_and_no_path(bench, tmp_path, name):
+    spec = bench.spec(warm_start=name)
+    with pytest.raises(RunError, match="name of a run's folder"):
+        train(bench.session(spec), bench.run(spec, tmp_path))
+
+
+# -- where it computes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, 2), (1, 1)])
+def test_a_run_goes_on_with_the_threads_it_began_with_unless_a_number_was_asked_for(
+    bench, tmp_path, monkeypatch, asked, threads
+):
+    run = bench.run(bench.spec(), tmp_path)
+    try:
+        torch.set_num_threads(2)
+        with monkeypatch.context() as patch:
+            stop_after(patch, 6, signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                train(bench.session(run.spec), run)
+        torch.set_num_threads(1)
+        train(bench.session(run.spec), run, threads=asked)
+        assert run.environment()["threads"] == threads
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_a_gpu_is_told_to_be_deterministic_and_a_cpu_is_left_as_it_is(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    make_deterministic(torch.device("cpu"))
+    assert not torch.are_deterministic_algorithms_enabled()
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    try:
+        make_deterministic(torch.device("cuda"))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == (True, False)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from anchorbench.config import Frozen, validated
+from anchorbench.config import Frozen, digest_of, validated
 from anchorbench.data.sources import SplitFields
 from anchorbench.errors import ConfigError
 from anchorbench.fields import Grid, restrict
@@ -106,12 +109,17 @@ def generate(
     *,
     device: str = "cpu",
     progress: Callable[[float], None] | None = None,
+    scratch: Path | None = None,
 ) -> tuple[dict[str, SplitFields], dict[str, np.ndarray], dict[int, float]]:
     """Solve all splits.
 
     Returns the fields of each split restricted to the finest rung, the static forcing field on it, and the truth's
     floor: RMS over one interval between this truth and one on twice its grid, in 1/time, by band rung.
+
+    scratch: a folder that keeps each solved slice, so that a call which was stopped goes on, to the same bits.  Its
+    owner removes it when the fields are safe.
     """
+    kept = None if scratch is None else Slices(scratch, digest_of([spec.digest, finest.to_dict(), rungs, device]))
     total = sum(spec.trajectories.values())
     done = 0
     splits: dict[str, SplitFields] = {}
@@ -125,21 +133,67 @@ def generate(
                 if progress is not None:
                     progress((before + share * count) / total)
 
-            truth = solve_truth(
-                spec.truth,
-                n_trajectories=count,
-                first=first,
-                seed=spec.seed + SEED_OF_SPLIT[split],
-                device=device,
-                progress=tell,
-            )
-            parts.append(torch.stack([restrict(trajectory, finest) for trajectory in truth]))
-            if split == "test" and first == 0 and spec.floor_windows:
-                floor = truth_floor(
-                    truth, spec.truth, interval=spec.interval, onto=rungs, n_windows=spec.floor_windows, device=device
+            name = f"{split}-{first:06d}-{count}"
+            found = None if kept is None else kept.load(name)
+            if found is None:
+                truth = solve_truth(
+                    spec.truth,
+                    n_trajectories=count,
+                    first=first,
+                    seed=spec.seed + SEED_OF_SPLIT[split],
+                    device=device,
+                    progress=tell,
                 )
+                part = torch.stack([restrict(trajectory, finest) for trajectory in truth]).numpy()
+                errors: dict[int, float] = {}
+                if split == "test" and first == 0 and spec.floor_windows:
+                    windows = spec.floor_windows
+                    errors = truth_floor(
+                        truth, spec.truth, interval=spec.interval, onto=rungs, n_windows=windows, device=device
+                    )
+                found = part, errors
+                if kept is not None:
+                    kept.save(name, *found)
+            else:
+                tell(1.0)
+            parts.append(found[0])
+            floor |= found[1]
             done += count
         splits[split] = SplitFields(
-            values={"vorticity": torch.cat(parts).numpy()}, valid=None, times=None, clusters=np.arange(n)
+            values={"vorticity": np.concatenate(parts)}, valid=None, times=None, clusters=np.arange(n)
         )
     return splits, {"forcing": spec.flow.forcing(finest).to(torch.float32).cpu().numpy()}, floor
+
+
+class Slices:
+    """Solved slices on disk, restricted to the finest rung, each with the floor that was found on it.
+
+    A slice that cannot be kept, or read, is one to be solved again: nothing here stops a solve.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self.folder, self.digest = folder, digest
+
+    def load(self, name: str) -> tuple[np.ndarray, dict[int, float]] | None:
+        try:
+            with self._path(name).open("rb") as file, np.load(file, allow_pickle=False) as made:
+                return made["fields"], dict(zip(made["rungs"].tolist(), made["floor"].tolist(), strict=True))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def save(self, name: str, fields: np.ndarray, floor: Mapping[int, float]) -> None:
+        path = self._path(name)
+        part = path.with_name(f".{path.name}.part")
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                np.savez(
+                    file,
+                    fields=fields,
+                    rungs=np.array(list(floor), dtype=np.int64),
+                    floor=np.array(list(floor.values()), dtype=np.float64),
+                )
+            part.replace(path)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{self.digest[:16]}-{name}.npz"
