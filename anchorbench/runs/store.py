@@ -218,7 +218,7 @@ def environment() -> dict[str, Any]:
     return {
         "anchorbench": anchorbench.__version__,
         "python": sys.version.split()[0],
-        "platform": platform.platform(),
+        "platform": platform.system(),
         "machine": platform.machine(),
         "packages": {name: _version(name) for name in names},
         "threads": torch.get_num_threads(),
