@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from anchorbench.config import Frozen, validated
+from anchorbench.config import Frozen, LadderSpec, validated
 from anchorbench.data.samples import Batch
 from anchorbench.errors import MethodError, ModelError
 from anchorbench.fields import Grid
@@ -35,14 +35,19 @@ class Track(StrEnum):
 class Plan:
     """What a method knows of its ladder before it sees a sample.
 
-    rungs: of the ladder.  train_grid: the grid of ρ₀.  masked: whether batches carry input masks.
+    rungs: of the ladder.  train_grid: the grid of ρ₀.  increment: the model adds to the newest frame.
     """
 
     rungs: tuple[int, ...]
     train_grid: Grid
     restriction: Restriction
-    masked: bool
-    increment: bool
+    increment: bool = True
+
+    @classmethod
+    def of(cls, ladder: LadderSpec, train_rung: int, *, increment: bool = True) -> Plan:
+        """The plan of a ladder that need not be on disk."""
+        grid = Grid.from_dict(ladder.grid).with_rung(train_rung)
+        return cls(ladder.rungs, grid, cast(Restriction, ladder.restriction), increment)
 
     @property
     def train_rung(self) -> int:

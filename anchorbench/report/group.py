@@ -71,9 +71,9 @@ class Group:
 
     def mix(self, spec: RunSpec) -> dict[int, float]:
         """Share of a method's training samples by rung."""
-        grid = self.finest.with_rung(spec.train_rung)
-        plan = Plan(self.ladder.rungs, grid, self.ladder.restriction, masked=False, increment=False)  # type: ignore[arg-type]
-        return build_method(spec.method, plan, spec.method_options, task=spec.task).mix()
+        return build_method(
+            spec.method, Plan.of(self.ladder, spec.train_rung), spec.method_options, task=spec.task
+        ).mix()
 
     def baseline(self, spec: RunSpec) -> Family | None:
         """The baseline of a run's own model, trained alike where there is one: the denominator, and native's start.

@@ -18,7 +18,6 @@ from anchorbench.data.catalog import load_catalog
 from anchorbench.data.fetch import Request, request
 from anchorbench.data.ladder import Ladder
 from anchorbench.errors import AnchorbenchError
-from anchorbench.fields import Grid
 from anchorbench.methods.base import Plan
 from anchorbench.methods.references import available
 from anchorbench.methods.registry import build_method
@@ -212,8 +211,7 @@ def _method_options(spec: RunSpec, ladder: LadderSpec | None, preset: Preset) ->
         if wanted is None:
             return None
         ladder = wanted.spec
-    grid, known = Grid.from_dict(ladder.grid).with_rung(spec.band_rung), ladder
-    plan = Plan(known.rungs, grid, known.restriction, masked=False, increment=True)  # type: ignore[arg-type]
+    plan = Plan.of(ladder, spec.band_rung)
     usual = preset.methods.get(spec.method, {})
     return _tolerant(
         lambda: dict(build_method(spec.method, plan, usual, task=spec.task).options.model_dump(mode="json"))

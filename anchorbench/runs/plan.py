@@ -168,8 +168,7 @@ def _method_spec(
     given = settings.get("method", {})
     own = {name: value for name, value in given.items() if name not in METHODS}
     method_options = merged(preset.methods.get(method, {}), own, given.get(method, {}))
-    plan = Plan(ladder.rungs, ladder.grid(rung), ladder.restriction, masked=False, increment=True)
-    checked = build_method(method, plan, method_options, task=task)
+    checked = build_method(method, Plan.of(ladder.spec, rung), method_options, task=task)
     train = validated(TrainOptions, merged(preset.train, settings.get("train", {})), where="train")
     return RunSpec(
         **_common(request, ladder, task=task),

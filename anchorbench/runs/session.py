@@ -33,13 +33,7 @@ class Session:
     @cached_property
     def plan(self) -> Plan:
         increment = self.spec.train is not None and self.spec.train.increment
-        return Plan(
-            rungs=self.ladder.rungs,
-            train_grid=self.ladder.grid(self.spec.train_rung),
-            restriction=self.ladder.restriction,
-            masked=self.ladder.masked,
-            increment=increment,
-        )
+        return Plan.of(self.ladder.spec, self.spec.train_rung, increment=increment)
 
     @cached_property
     def method(self) -> Method:

@@ -102,7 +102,7 @@ def plan():
     """plan(ladder, train_rung): what a method knows of it."""
 
     def make(ladder, train_rung: int, *, increment: bool = True) -> Plan:
-        return Plan(ladder.rungs, ladder.grid(train_rung), ladder.restriction, ladder.masked, increment)
+        return Plan(ladder.rungs, ladder.grid(train_rung), ladder.restriction, increment)
 
     return make
 
@@ -113,6 +113,6 @@ def free_plan():
 
     def make(rungs: tuple[int, ...], train_rung: int) -> Plan:
         grid = Grid((train_rung, train_rung), extent=(2 * math.pi, 2 * math.pi))
-        return Plan(rungs, grid, "spectral", masked=False, increment=True)
+        return Plan(rungs, grid, "spectral")
 
     return make

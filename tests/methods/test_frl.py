@@ -130,10 +130,10 @@ def test_the_advice_is_the_most_levels_that_fit(free_plan, rung, levels, most):
 
 
 def test_every_axis_halves_with_the_rung():
-    plan = Plan((4, 8), Grid((8, 12)), "spectral", masked=False, increment=True)
+    plan = Plan((4, 8), Grid((8, 12)), "spectral")
     FRL(plan, {"levels": 1})
     with pytest.raises(MethodError, match="whole rung"):
-        FRL(Plan((8,), Grid((8, 9)), "spectral", masked=False, increment=True), {"levels": 1})
+        FRL(Plan((8,), Grid((8, 9)), "spectral"), {"levels": 1})
 
 
 # -- all steps off -----------------------------------------------------------------------------------------------------
