@@ -17,10 +17,11 @@ from anchorbench.report.tables import curves_frame, summary_frame, terminal
 def printed(document: dict[str, Any], *, width: int) -> str:
     from rich.console import Console
 
-    console = Console(width=width, file=StringIO(), force_terminal=False)
+    out = StringIO()
+    console = Console(width=width, file=out, force_terminal=False)
     for item in terminal(document):
         console.print(item)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return out.getvalue()
 
 
 def test_the_frame_has_one_row_a_curve_and_rung(document: dict[str, Any]) -> None:
