@@ -135,7 +135,7 @@ def _ratio(
     if below is cells and rung == train_rung:
         return 1.0, Interval(1.0, 1.0, 1.0, level, math.inf, False)
     above, under = ("total", rung, 0.5), ("total", train_rung, -0.5)
-    if not top > 0:
+    if top <= ROUNDING:
         return 0.0, None
     parts = [cells.part([above, under])] if below is cells else [cells.part([above]), below.part([under])]
     return top / bottom, _of_log(top / bottom, parts, math.exp, level)

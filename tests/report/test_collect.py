@@ -42,7 +42,7 @@ def spec(method, *, seed=0, **changes):
     return RunSpec(**(base | changes))
 
 
-def write_run(results, run_spec, errors, *, finished=True, floor=None):
+def write_run(results, run_spec, errors, *, finished=True, floor=None, unseen=(1, 1, 1)):
     """A finished run whose E_res on each rung is `errors[rung]`, the same for every cluster but for a small jitter."""
     folder = results / run_spec.folder
     folder.mkdir(parents=True)
@@ -57,7 +57,7 @@ def write_run(results, run_spec, errors, *, finished=True, floor=None):
         "unseen": np.full_like(squares, 0.02),
         "unseen_truth": np.full_like(squares, 0.04),
         "truth_resolved": np.ones_like(squares),
-        "total": squares + 0.02,
+        "total": squares + 0.02 * np.asarray(unseen[: len(rungs)])[:, None, None],
     }
     data = xr.Dataset(coords={"rung": rungs, "k": np.arange(16.0)})
     for name, values in sums.items():
@@ -164,6 +164,16 @@ def test_references_have_no_seeds_and_no_sentence_about_training(tmp_path):
     assert "trained" not in found["solver"]["words"]
     assert found["oracle_lowpass"]["error"] == [0.0, 0.0, 0.0]
     assert found["oracle_lowpass"]["verdict"] is None
+
+
+def test_an_error_of_rounding_is_a_ratio_of_zero_and_not_a_point_at_the_foot_of_a_log_axis(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    oracle = {8: 1e-9, 16: 1e-9, 32: 1e-9}
+    write_run(tmp_path, spec("oracle_lowpass", kind="reference", model="none", train=None), oracle, unseen=(0, 1, 1))
+    ratio = by_label(collect(tmp_path))["oracle_lowpass"]["ratio"]["baseline"]
+    # at ρ₀ nothing is unseen; finer, 0.02 of unseen energy over the baseline's 0.2² + 0.02
+    assert ratio[0] == 0.0
+    assert ratio[1] == pytest.approx(np.sqrt(0.02 / 0.06), rel=5e-3)
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path):
