@@ -7,7 +7,7 @@ RESULTS ?= results
 PIP_FLAGS ?=
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test test-all test-peers lint bench clean
+.PHONY: demo data-small pictures test test-all test-peers lint bench clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -15,11 +15,20 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/ready
-	$(BIN)/anchorbench fetch
+	$(BIN)/anchorbench fetch turbulence2d sevir
 	$(BIN)/anchorbench train --method baseline --method multires --method frl --with-references --results $(RESULTS)
 	$(BIN)/anchorbench train --dataset sevir --method baseline --method multires --results $(RESULTS)
 	$(BIN)/anchorbench train --dataset sevir --method multires --set method.hold_out=true --results $(RESULTS)
 	$(BIN)/anchorbench report --results $(RESULTS)
+
+# Every dataset at `small`, each from its generator or its real sample.
+data-small: $(VENV)/ready
+	$(BIN)/anchorbench fetch --size small
+
+# What docs/datasets.md shows, from the ladders of `make data-small`.
+pictures: data-small
+	$(BIN)/python docs/draw_pictures.py --size small
+	$(BIN)/python docs/dataset_tables.py
 
 test: $(VENV)/ready
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2

@@ -69,6 +69,21 @@ class Variable(Frozen):
     name: str
     units: str
     long_name: str = ""
+    # Left out of dumps at their defaults: what was named before there were such fields keeps its digest.
+    role: Literal["both", "input", "target"] = Field(default="both", exclude_if=lambda role: role == "both")
+    restriction: Literal["block_mean", "geometric_mean", "harmonic_mean"] | None = Field(
+        default=None, description="of this variable, if not the ladder's", exclude_if=lambda how: how is None
+    )
+
+
+def inputs_of(variables: Sequence[Variable]) -> list[int]:
+    """The variables that a model is given, by number."""
+    return [i for i, variable in enumerate(variables) if variable.role != "target"]
+
+
+def targets_of(variables: Sequence[Variable]) -> list[int]:
+    """The variables that a model is asked for, by number."""
+    return [i for i, variable in enumerate(variables) if variable.role != "input"]
 
 
 class LadderSpec(Frozen):
@@ -123,8 +138,11 @@ class RunSpec(Frozen):
     source: str
     size: str
     task: str
-    lead: int = Field(default=1, ge=1, description="time steps between the last input frame and the target")
+    lead: int = Field(default=1, ge=0, description="time steps between the last input frame and the target")
     frames_in: int = Field(default=1, ge=1)
+    input_rung: int | None = Field(
+        default=None, description="of super_resolve: where the inputs are", exclude_if=lambda rung: rung is None
+    )
     model: str
     model_options: Plain = Field(default_factory=dict)
     model_digest: str | None = Field(default=None, description="of the file of a user's own model")
@@ -135,11 +153,20 @@ class RunSpec(Frozen):
     band_rung: int = Field(description="the rung whose band is scored: the train rung, but for `native`")
     seed: int = Field(default=0, ge=0)
     protocol: int = PROTOCOL
+    footing: Literal["cost", "parameters"] | None = Field(
+        default=None,
+        description="what chose the steps or the width: equal cost or equal parameters; null: nothing did",
+        exclude_if=lambda footing: footing is None,
+    )
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all fields; of a user's own model its file's name and content count, not where it lies."""
+        """SHA-256 over all fields but `footing`: what it chose stands in the steps or the width.
+
+        Of a user's own model its file's name and content count, not where it lies.
+        """
         values = self.model_dump(mode="json")
+        values.pop("footing", None)
         if self.model_digest is not None:
             path, _, name = self.model.rpartition(":")
             values["model"] = f"{Path(path).name}:{name}"

@@ -21,7 +21,7 @@ import yaml
 from filelock import FileLock
 
 from anchorbench.config import RunSpec, merged
-from anchorbench.data.catalog import load_catalog
+from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch import Request, fetch, request
 from anchorbench.data.ladder import Ladder
 from anchorbench.runs.plan import plan_runs

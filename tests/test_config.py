@@ -63,6 +63,7 @@ OTHER = {
     "task": "operator",
     "lead": 2,
     "frames_in": 4,
+    "input_rung": 8,
     "model": "unet",
     "model_options": {"width": 9},
     "model_digest": "f" * 64,

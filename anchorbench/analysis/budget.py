@@ -82,7 +82,7 @@ def budget(
     energies = {"budget_weight": counted_points(whole, band, how=how).expand_as(whole)}
     energies |= {f"budget_{name}": field * whole for name, field in parts.items()}
     energies |= {f"budget_size_{name}": field**2 for name, field in parts.items()}
-    return by_cluster(energies, point_weights(grid, mask, like=goal), clusters=clusters, n_clusters=n_clusters)
+    return by_cluster(energies, point_weights(grid, mask, how=how, like=goal), clusters=clusters, n_clusters=n_clusters)
 
 
 def shares(sums: Sums, *, sigma: float, channel: int = 0) -> Budget | None:

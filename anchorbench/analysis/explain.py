@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anchorbench.analysis.verdict import Verdict
+from anchorbench.analysis.verdict import FIXED_INPUT, Verdict
 
 SECOND = {
     "adds": "what it writes in the finer band is better than nothing",
@@ -37,6 +37,10 @@ def _place(shown: list[int], verdict: Verdict) -> str:
 
 
 def _change(verdict: Verdict, rungs: list[int]) -> str:
+    if FIXED_INPUT in verdict.notes:
+        if not verdict.change:
+            return "is known at the train rung only"
+        return f"changes by {verdict.change[max(verdict.change)]:+.0%}".replace("%", " %")
     if verdict.word is None:
         return "is zero to rounding"
     if not rungs or verdict.train_rung not in verdict.used:
@@ -51,6 +55,8 @@ def _change(verdict: Verdict, rungs: list[int]) -> str:
 
 
 def _word(verdict: Verdict) -> str:
+    if FIXED_INPUT in verdict.notes:
+        return "no slope is judged where the input is fixed"
     none = f"no headroom: a model trained there does hardly better (within δ = {verdict.delta:g})"
     return {None: "no verdict", "no_headroom": none}.get(verdict.word, verdict.word or "")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from anchorbench.analysis.intervals import Array
 from anchorbench.errors import AnchorbenchError, GridError
-from anchorbench.fields import Grid, Restriction, project
+from anchorbench.fields import Grid, Restriction, covers_sphere, project, quadrature_weights
 
 SCORE_NAMES = ("weight", "resolved", "unseen", "unseen_truth", "truth_resolved", "total")
 
@@ -115,7 +115,7 @@ def score(
     if channel_scale is not None:
         scale = channel_scale.to(truth).reshape(-1, *(1,) * grid.ndim)
         prediction, truth = prediction / scale, truth / scale
-    w = point_weights(grid, weights, like=truth)
+    w = point_weights(grid, weights, how=how, like=truth)
     error = prediction - truth
     seen_error, seen_truth = (project(u, band, how=how, weights=weights) for u in (error, truth))
     counted = counted_points(truth, band, how=how)
@@ -163,9 +163,13 @@ def checked(
     return prediction.where(valid, 0.0), truth.where(valid, 0.0), weights
 
 
-def point_weights(grid: Grid, weights: Tensor | None, *, like: Tensor) -> Tensor:
-    """Area weights times the valid share: (B or 1, 1, *grid)."""
-    area = grid.area_weights().to(like)[None, None]
+def point_weights(grid: Grid, weights: Tensor | None, *, how: Restriction, like: Tensor) -> Tensor:
+    """The inner product in which P is orthogonal, times the valid share: (B or 1, 1, *grid).
+
+    Areas; for harmonics on the sphere the weights of the quadrature that is exact for products of two of them.
+    """
+    harmonics = how == "spectral" and covers_sphere(grid)
+    area = (quadrature_weights(grid) if harmonics else grid.area_weights()).to(like)[None, None]
     return area if weights is None else area * weights
 
 

@@ -33,6 +33,8 @@ NEAR_FLOOR = 3.0
 
 SEEN = "seen in training"
 
+FIXED_INPUT = "the input is fixed: a finer output holds no more information, so there is no slope to judge"
+
 NO_SKILL = 1e-4
 """|S| below it is rounding: float32 noise of the resolved field, set against a band that holds far less energy."""
 
@@ -128,10 +130,14 @@ def judge(
     seen: Collection[int] = (),
     native: Mapping[int, Cells | None] | None = None,
     floor: Mapping[int, float] | None = None,
+    fixed_input: bool = False,
     delta: float = 0.1,
     level: float = 0.95,
 ) -> Verdict:
     """The two words for one run; see the module's equations, and docs/protocol.md for why.
+
+    fixed_input: only the output's grid gets finer, as in super-resolution.  A finer output then holds no more
+    information, so nothing is said of a slope: the first word is None.
 
     seen: rungs that training saw.  native: rung -> the cells of the model trained there (at ρ₀: the baseline), scored
     on the same trajectories.  floor: rung -> the truth's own error, in units of σ like E_res.
@@ -164,6 +170,8 @@ def judge(
         "anchoring_reasons": reasons,
         "headroom": _headroom(trained_there, used, train_rung, delta, level),
     }
+    if fixed_input:
+        return Verdict(word=None, notes=(FIXED_INPUT, *notes), **common)
     # Before the floor is asked: an oracle's zero lies below any floor, and is no lack of rungs.
     if min(error.values()) <= ROUNDING:
         zero = "the resolved error is zero to rounding: there is no slope to judge"

@@ -10,6 +10,7 @@ from anchorbench.cli.evaluate import evaluate
 from anchorbench.cli.fetch import fetch
 from anchorbench.cli.listing import listing
 from anchorbench.cli.report import report
+from anchorbench.cli.sweep import sweep
 from anchorbench.cli.train import train
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def root(
 
 app.command()(fetch)
 app.command()(train)
+app.command()(sweep)
 app.command()(evaluate)
 app.command()(report)
 app.add_typer(listing, name="list")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from anchorbench.cli.show import RESULTS, Cache, Json, Results, cache_folder, print_json, stdout
+from anchorbench.cli.show import RESULTS, Cache, Json, Results, cache_folder, print_json, say, stdout
 
 listing = typer.Typer(
     help="Datasets, ladders, runs, models, methods, plots.", no_args_is_help=True, rich_markup_mode=None
@@ -24,8 +25,8 @@ def _table(
 
     table = Table(title=title, title_justify="left")
     shown = columns or (tuple(rows[0]) if rows else ())
-    for name in shown:
-        table.add_column(name.replace("_", " "), overflow="fold")
+    for i, name in enumerate(shown):
+        table.add_column(name.replace("_", " "), overflow="fold", no_wrap=not i)  # what a row is of stays in one piece
     for row in rows:
         table.add_row(*[_cell(row[name]) for name in shown])
     stdout().print(table if rows else f"{title}: none")
@@ -39,45 +40,62 @@ def _cell(value: Any) -> str:
 @listing.command("datasets")
 def datasets(cache: Cache = None, as_json: Json = False) -> None:
     """The datasets, their sources and sizes, and which ladders are there."""
-    from anchorbench.data.catalog import load_catalog
+    from anchorbench.data.catalog_file import load_catalog
+    from anchorbench.data.own import with_own
 
     folder = cache_folder(cache)
     rows = []
-    for name, entry in load_catalog().datasets.items():
-        for size, values in entry.sizes.items():
+    for name, entry in with_own(load_catalog(), folder).datasets.items():
+        for size in entry.sizes:
+            chosen, described = entry.source("auto", size=size)
+            values = entry.seen_from(chosen).size(size)
             there = sorted(p.parent.name for p in (folder / name).glob(f"*/{size}-*/ladder.json"))
             rows.append(
                 {
                     "dataset": name,
                     "size": size,
-                    "auto_source": values.source,
-                    "called": getattr(entry.sources, values.source).display_name,
-                    "tasks": list(entry.tasks),
+                    "auto_source": chosen,
+                    "called": described.display_name,
+                    "sources": list(entry.sources),
+                    "tasks": list(entry.seen_from(chosen).tasks),
                     "rungs": list(values.rungs),
                     "train_rung": values.train_rung,
                     "fetched": there,
                 }
             )
-    _table("datasets", rows, as_json=as_json, key="datasets")
+    columns = ("dataset", "size", "auto_source", "called", "tasks", "rungs", "train_rung", "fetched")
+    _table("datasets", rows, as_json=as_json, key="datasets", columns=columns)
 
 
 @listing.command("ladder")
 def ladder(
     name: Annotated[str, typer.Argument(help="Dataset.")],
     size: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
-    source: Annotated[str, typer.Option(help="auto, sample or generated.")] = "auto",
+    source: Annotated[str, typer.Option(help="auto, or a source of the dataset.")] = "auto",
     settings: Annotated[list[str] | None, typer.Option("--set", help="As for fetch.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw three rungs and the spectra of all: a .png, .svg or .pdf.")
+    ] = None,
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
     """The rungs of a ladder that is there: grid, samples, energy removed, floor, provenance."""
     from anchorbench.config import parse_settings
-    from anchorbench.data.catalog import load_catalog
+    from anchorbench.data.catalog_file import load_catalog
     from anchorbench.data.fetch import request
     from anchorbench.data.ladder import describe, open_ladder
+    from anchorbench.data.own import with_own
 
-    wanted = request(load_catalog(), name, size=size, source=source, settings=parse_settings(settings or []))
-    found = describe(open_ladder(wanted.spec, cache_folder(cache)))
+    folder = cache_folder(cache)
+    catalog = with_own(load_catalog(), folder)
+    wanted = request(catalog, name, size=size, source=source, settings=parse_settings(settings or []))
+    opened = open_ladder(wanted.spec, folder)
+    found = describe(opened)
+    if plot is not None:
+        from anchorbench.report.ladder_figure import draw_ladder
+
+        for path in draw_ladder(opened, plot):
+            say(f"wrote {path}")
     if as_json:
         print_json({"schema": 1, **found})
         return

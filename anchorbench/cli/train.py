@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from anchorbench.cli.show import RESULTS, Cache, Json, Results, Set, bars, cache_folder, print_json, say
+
+if TYPE_CHECKING:
+    from anchorbench.runs.footing import Footing
 
 MOST_SEEDS = 1000
 
@@ -24,6 +27,16 @@ def train(
     seeds: Annotated[str, typer.Option(help="How many (3 is 0, 1 and 2), or which (0,4,7; one alone as 4,).")] = "3",
     with_references: Annotated[
         bool, typer.Option(help="Add baseline, and native: the baseline trained at finer rungs.")
+    ] = False,
+    footing: Annotated[
+        str,
+        typer.Option(
+            help="steps, or cost: the steps by which each method's training costs what the baseline's does, or "
+            "parameters: the width by which the model has as many as the preset's."
+        ),
+    ] = "steps",
+    double_width: Annotated[
+        bool, typer.Option("--double-width", help="The model at twice its width: is the error a matter of capacity?")
     ] = False,
     settings: Set = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -66,6 +79,8 @@ def train(
         with_references=with_references,
         data=data,
         settings=tree,
+        footing=parse_footing(footing),
+        double_width=double_width,
     )
     with bars() as tell:
         done = train_all(
@@ -83,6 +98,17 @@ def train(
     say(f"{len(done)} runs in {results}; see them:  anchorbench report --results {results}")
     if as_json:
         print_json({"schema": 1, "results": str(results), "runs": done})
+
+
+def parse_footing(text: str) -> Footing:
+    """Raises ConfigError for a footing that there is not."""
+    from anchorbench.errors import ConfigError, unknown
+    from anchorbench.runs.footing import FOOTINGS
+
+    for footing in FOOTINGS:
+        if text == footing:
+            return footing
+    raise ConfigError(f"--footing: {unknown('footing', text, FOOTINGS)}")
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -1,30 +1,31 @@
 """The catalogue `datasets.yaml`: which datasets there are, their sources, terms and checksums, and what sizes mean.
 
-It is found, in this order: the path that is given, the environment variable ANCHORBENCH_DATASETS, the copy inside the
-installed package, the file beside the package in a checkout.  Never the current folder.
+`catalog_file` finds and reads it.
 """
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
-from importlib.resources import as_file, files
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
-import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from anchorbench.config import SIZES, Frozen, Size, Variable
+from anchorbench.config import SIZES, Frozen, Size, Variable, merged
 from anchorbench.errors import CatalogError, unknown
 
-Task = Literal["forecast", "operator", "super_resolve", "represent"]
-SourceKind = Literal["public", "sample", "generated"]
+if TYPE_CHECKING:
+    from anchorbench.fields import Grid
 
-ENVIRONMENT = "ANCHORBENCH_DATASETS"
+Task = Literal["forecast", "operator", "super_resolve", "represent"]
+SourceKind = Literal["public", "sample", "generated", "own"]
+Restriction = Literal["spectral", "block_mean", "conservative", "stride"]
+
 #: How the name of an archive says which format it is.
 ZIP_SUFFIXES = (".whl", ".zip")
 TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+#: KIND, or KIND-which where a dataset has several of one kind.
+SourceName = Annotated[str, Field(pattern="^(public|sample|generated|own)(-[a-z0-9]+)*$")]
 
 Sha256 = Field(pattern="^[0-9a-f]{64}$", description="SHA-256, lower-case hexadecimal")
 
@@ -69,35 +70,6 @@ class SampleFile(Frozen):
     member: Member
 
 
-class Source(Frozen):
-    """Who made the data and on what terms it may be used; `display_name` is what figures and pages call it."""
-
-    display_name: str
-    producer: str
-    terms: str
-
-
-class GeneratedSource(Source):
-    """Data that our own solver makes; its parameters stand under each size."""
-
-
-class SampleSource(Source):
-    """Real data carried by published packages.  Its terms are the producer's, not the package's licence."""
-
-    files: tuple[SampleFile, ...] = Field(min_length=1)
-
-
-class Sources(Frozen):
-    """The sources of one dataset that work."""
-
-    sample: SampleSource | None = None
-    generated: GeneratedSource | None = None
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
-
-
 class GridEntry(Frozen):
     """The box of the finest rung."""
 
@@ -106,6 +78,16 @@ class GridEntry(Frozen):
     centring: Literal["point", "cell"]
     periodic: tuple[bool, ...]
     kind: Literal["planar", "latlon"] = "planar"
+    origin: tuple[float, ...] = Field((), description="where the box begins; for latlon the southern and western edge")
+    points: tuple[int, ...] = Field((), description="points per axis of one rung, if the axes differ: a proportion")
+
+    def grid(self, rung: int) -> Grid:
+        """The grid of a rung.  Raises GridError where the box does not make one."""
+        from anchorbench.fields import Grid  # brings torch: the catalogue alone does without
+
+        shape = self.points or (rung,) * len(self.extent)
+        box = Grid(shape, self.extent, self.centring, self.kind, self.periodic, unit=self.unit, origin=self.origin)
+        return box.with_rung(rung)
 
 
 class TimeEntry(Frozen):
@@ -138,7 +120,7 @@ class Equation(Frozen):
 class SizeEntry(Frozen):
     """What a size means for one dataset."""
 
-    source: SourceKind = Field(description="what `auto` takes")
+    source: str = Field(description="what `auto` takes")
     rungs: tuple[int, ...] = Field(min_length=1)
     train_rung: int
     crop: int | None = Field(None, ge=1, description="points per axis that are cut from the centre of the source")
@@ -160,20 +142,69 @@ class SizeEntry(Frozen):
         return train_rung
 
 
+class SizeChange(Frozen):
+    """What a source changes of a size."""
+
+    rungs: tuple[int, ...] | None = None
+    train_rung: int | None = None
+    crop: int | None = None
+    generator: dict[str, Any] | None = None
+    selection: dict[str, Any] | None = None
+
+
+class Source(Frozen):
+    """One place that a dataset comes from: who made it, on what terms, who reads it.
+
+    The second half says where this source differs from its dataset: other variables, another box, other rungs.
+    """
+
+    display_name: str = Field(description="what figures and pages call it")
+    producer: str
+    terms: str = Field(description="the producer's, not those of whoever carries the file")
+    reader: str = Field(pattern="^[a-z][a-z0-9_]*$", description="module in data/sources")
+    cite: str = Field("", description="how to cite it")
+    homepage: str = ""
+    extra: str | None = Field(None, description="anchorbench[...] that its reader needs")
+    files: tuple[SampleFile, ...] = Field((), description="of a sample: members of published packages")
+    urls: dict[str, str] = Field(default_factory=dict, description="of a public set: addresses, by the reader's names")
+    checksums: dict[str, str] = Field(default_factory=dict, description="of those, as ALGORITHM:HEX")
+    bytes: dict[Size, int] = Field(default_factory=dict, description="about how much a size downloads")
+
+    variables: tuple[Variable, ...] | None = None
+    headline: str | None = None
+    tasks: tuple[Task, ...] | None = None
+    frames_in: int | None = None
+    time: TimeEntry | None = None
+    grid: GridEntry | None = None
+    restriction: Restriction | None = None
+    equation: Equation | None = None
+    sizes: dict[Size, SizeChange] = Field(default_factory=dict)
+
+    def changes(self) -> dict[str, Any]:
+        """What differs from the dataset, apart from sizes."""
+        names = ("variables", "headline", "tasks", "frames_in", "time", "grid", "restriction", "equation")
+        return {name: getattr(self, name) for name in names if name in self.model_fields_set}
+
+
+def kind_of(source: str) -> SourceKind:
+    """`public`, `sample`, `generated` or `own` of a source's name: the part before the first hyphen."""
+    return cast(SourceKind, source.partition("-")[0])
+
+
 class DatasetEntry(Frozen):
-    """One dataset of the catalogue."""
+    """One dataset of the catalogue; `seen_from` a source, with that source's own variables, box and rungs."""
 
     name: str
     title: str
     variables: tuple[Variable, ...] = Field(min_length=1)
     headline: str = Field(description="the variable of the main curve")
     tasks: tuple[Task, ...] = Field(min_length=1, description="the first is the default")
-    frames_in: int = Field(ge=1)
-    time: TimeEntry
+    frames_in: int = Field(1, ge=1)
+    time: TimeEntry | None = Field(None, description="null: the fields have no time")
     grid: GridEntry
-    restriction: Literal["spectral", "block_mean", "conservative", "stride"]
-    equation: Equation | None
-    sources: Sources
+    restriction: Restriction
+    equation: Equation | None = None
+    sources: dict[SourceName, Source] = Field(min_length=1)
     sizes: dict[Size, SizeEntry] = Field(min_length=1)
 
     @field_validator("headline")
@@ -184,18 +215,56 @@ class DatasetEntry(Frozen):
             raise ValueError(unknown("variable", headline, names))
         return headline
 
+    @field_validator("sources")
+    @classmethod
+    def _have_what_their_kind_needs(cls, sources: dict[str, Source]) -> dict[str, Source]:
+        for name, source in sources.items():
+            if kind_of(name) == "sample" and not source.files:
+                raise ValueError(f"{name}: a sample names the files that carry it")
+        return sources
+
     @field_validator("sizes")
     @classmethod
     def _sources_exist(cls, sizes: dict[Size, SizeEntry], info: ValidationInfo) -> dict[Size, SizeEntry]:
         if (sources := info.data.get("sources")) is not None:
             for size, entry in sizes.items():
-                if entry.source not in sources.kinds:
-                    raise ValueError(f"{size}: {unknown('source', entry.source, sources.kinds)}")
+                if entry.source not in sources:
+                    raise ValueError(f"{size}: {unknown('source', entry.source, sources)}")
         return sizes
+
+    @model_validator(mode="after")
+    def _sources_fit(self) -> Self:
+        for name, source in self.sources.items():
+            if source.changes() or source.sizes:
+                try:
+                    self.seen_from(name)
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    where = ".".join(map(str, (name, *first["loc"])))
+                    raise ValueError(f"sources.{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        return self
 
     @property
     def default_task(self) -> Task:
         return self.tasks[0]
+
+    def seen_from(self, source: str) -> DatasetEntry:
+        """The dataset with what this source changes of it.  Raises ValidationError where the two do not fit."""
+        own = self.sources[source]
+        if not own.changes() and not own.sizes:
+            return self
+        bare = dict.fromkeys(own.changes())
+        plain = own.model_construct(**{**dict(own), **bare, "sizes": {}}, _fields_set=own.model_fields_set - set(bare))
+        sizes = {}
+        for size, entry in self.sizes.items():
+            change = own.sizes.get(size, SizeChange()).model_dump(exclude_unset=True)
+            # Options of another source's generator or reader are none of this one's.
+            kept = entry.model_dump()
+            if entry.source != source:
+                kept |= {"generator": {}, "selection": {}}
+            sizes[size] = merged(kept, {**change, "source": source})
+        values = {**dict(self), **own.changes(), "sources": {source: plain}, "sizes": sizes}
+        return DatasetEntry.model_validate(values)
 
     def size(self, size: str) -> SizeEntry:
         """Raises CatalogError for a size that this dataset lacks."""
@@ -205,15 +274,15 @@ class DatasetEntry(Frozen):
         known_sizes = [s for s in SIZES if s in self.sizes]
         raise CatalogError(f"dataset '{self.name}': {unknown('size', size, known_sizes)}")
 
-    def source(self, kind: str, *, size: str) -> tuple[SourceKind, Source]:
-        """The source of that kind; `auto` is the catalogue's choice for the size.
+    def source(self, name: str, *, size: str) -> tuple[str, Source]:
+        """The source of that name; `auto` is the catalogue's choice for the size.
 
         Raises CatalogError for a source that this dataset lacks: another one is never taken in its place.
         """
-        wanted = self.size(size).source if kind == "auto" else kind
-        if wanted not in self.sources.kinds:
-            raise CatalogError(f"dataset '{self.name}': {unknown('source', wanted, self.sources.kinds)}")
-        return cast(SourceKind, wanted), cast(Source, getattr(self.sources, wanted))
+        wanted = self.size(size).source if name == "auto" else name
+        if wanted not in self.sources:
+            raise CatalogError(f"dataset '{self.name}': {unknown('source', wanted, self.sources)}")
+        return wanted, self.sources[wanted]
 
     def box(self, size: str, *, crop: int | None = None) -> GridEntry:
         """The grid of a size: a crop keeps the spacing, extent · crop / largest crop, on every axis."""
@@ -248,94 +317,3 @@ class Catalog(Frozen):
         if name not in self.datasets:
             raise CatalogError(unknown("dataset", name, self.datasets))
         return self.datasets[name]
-
-
-def load_catalog(path: Path | str | None = None) -> Catalog:
-    """Read and validate the catalogue.
-
-    Raises CatalogError, with file and line, where it is missing, no YAML, or holds a mistake.
-    """
-    if path is not None:
-        return read_catalog(Path(path))
-    if named := os.environ.get(ENVIRONMENT):
-        if not Path(named).is_file():
-            raise CatalogError(f"{ENVIRONMENT} names {named}, where there is no file", do="unset it, or mend it")
-        return read_catalog(Path(named))
-    packaged = files("anchorbench") / "datasets.yaml"
-    if packaged.is_file():
-        with as_file(packaged) as file:
-            return read_catalog(file)
-    return read_catalog(Path(__file__).resolve().parents[2] / "datasets.yaml")
-
-
-def read_catalog(path: Path) -> Catalog:
-    """The catalogue in one file.  Raises CatalogError, with file and line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise CatalogError(f"the catalogue {path} cannot be read: {why}") from None
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is not None:
-            _refuse_repeated_keys(root)
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = "" if mark is None else f", line {mark.line + 1}"
-        raise CatalogError(f"{path}{place}: this is no YAML: {error.problem or error.context}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise CatalogError(f"{path}, line {line}: this is no YAML: {error.reason}") from None
-    except ValueError as error:  # a date that cannot be, which YAML tries to read
-        raise CatalogError(f"{path}: this is no YAML: {error}") from None
-    try:
-        return Catalog.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        line = 1 if root is None else _line_of(root, first["loc"])
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CatalogError(f"{path}, line {line}: {where}: {_in_words(first['type'], first['msg'])}") from None
-
-
-def _in_words(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "there is no such key"
-    if kind == "missing":
-        return "this key is missing"
-    return message.removeprefix("Value error, ")
-
-
-def _line_of(root: yaml.Node, path: tuple[int | str, ...]) -> int:
-    """Line, from 1, of the deepest key on the path that the file has."""
-    node, line = root, root.start_mark.line
-    for part in path:
-        below: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(part):
-                    below, line = value, key.start_mark.line
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            below = node.value[part]
-            line = below.start_mark.line
-        if below is None:
-            break
-        node = below
-    return int(line) + 1
-
-
-def _refuse_repeated_keys(node: yaml.Node) -> None:
-    """YAML keeps the last of two equal keys without a word: an edited catalogue would lose the first."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark
-                    )
-                seen.add(key.value)
-            _refuse_repeated_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_repeated_keys(value)

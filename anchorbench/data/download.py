@@ -16,8 +16,9 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +41,52 @@ PAUSE = 1.0
 TIMEOUT = (15.0, 60.0)
 CHUNK = 1 << 16
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+#: Told of every download: what it is, the bytes that are there, how many there will be.
+Watch = Callable[[str, int, int | None], None]
+_watching: ContextVar[tuple[Watch, ...]] = ContextVar("watching", default=())
+_using: ContextVar[set[Path] | None] = ContextVar("using", default=None)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Have every download inside told, whoever makes it; beside those who are told already."""
+    token = _watching.set((*_watching.get(), watch))
+    try:
+        yield
+    finally:
+        _watching.reset(token)
+
+
+@contextmanager
+def noted() -> Iterator[set[Path]]:
+    """A set to which every file of the cache is added that is asked for inside."""
+    found: set[Path] = set()
+    token = _using.set(found)
+    try:
+        yield found
+    finally:
+        _using.reset(token)
+
+
+def note(path: Path) -> Path:
+    """Say that this file of the cache is used, so that it stays while a ladder made of it does."""
+    if (found := _using.get()) is not None:
+        found.add(path)
+    return path
+
+
+def telling(what: str, progress: Progress | None) -> Progress:
+    """`progress`, and all who watch."""
+    watches = _watching.get()
+
+    def tell(done: int, total: int | None) -> None:
+        for watch in watches:
+            watch(what, done, total)
+        if progress is not None:
+            progress(done, total)
+
+    return tell
 
 
 def cache_path(cache: Path, *, sha256: str, name: str) -> Path:
@@ -77,18 +124,18 @@ def download(
     Raises DownloadError: offline, no network, no space, a status that will not pass, or another SHA-256 than promised.
     """
     if not force and holds(target, sha256=sha256, size=size):
-        return target
+        return note(target)
     refuse_offline(what, target, offline)
     with alone(target, what=what, size=size):
         if not force and holds(target, sha256=sha256, size=size):  # another process was first
-            return target
-        part = target.with_name(f".{target.name}.part")
+            return note(target)
+        part = part_of(target)
         begun = part.exists()
         look_for_space(what, target.parent, size)
-        with requests.Session() if session is None else _borrowed(session) as http:
+        with requests.Session() if session is None else nullcontext(session) as http:
 
             def fetch() -> str:
-                return _receive(http, url, part, size, progress)
+                return receive(http, url, part, size=size, progress=telling(what, progress))["sha256"]
 
             found = persistently(fetch, what=what, gained=lambda: part.stat().st_size if part.exists() else 0)
             if begun and found != sha256:  # the beginning may be of another file: once more, all of it
@@ -98,7 +145,12 @@ def download(
             part.unlink()
             raise mismatch(what, sha256, found)
         part.replace(target)
-    return target
+    return note(target)
+
+
+def part_of(target: Path) -> Path:
+    """Where a download grows until it is whole."""
+    return target.with_name(f".{target.name}.part")
 
 
 def store(
@@ -135,9 +187,10 @@ def store(
     return target
 
 
-def mismatch(what: str, expected: str, found: str) -> DownloadError:
+def mismatch(what: str, expected: str, found: str, *, algorithm: str = "sha256") -> DownloadError:
+    shown = {"sha256": "SHA-256", "md5": "MD5"}[algorithm]
     return DownloadError(
-        f"{what} is not the promised file: expected SHA-256 {expected}, found {found}",
+        f"{what} is not the promised file: expected {shown} {expected}, found {found}",
         do="it was deleted; fetch again, and if it stays so the host or a proxy serves another file",
     )
 
@@ -199,6 +252,8 @@ def persistently(action: Callable[[], T], *, what: str, gained: Callable[[], int
 
 def reason(error: requests.RequestException) -> str:
     """What went wrong, in words without an address."""
+    if isinstance(error, requests.TooManyRedirects):
+        return "the host redirects without end"
     if error.response is not None:
         return f"the host answered {error.response.status_code}"
     for kind, words in (
@@ -213,54 +268,85 @@ def reason(error: requests.RequestException) -> str:
     return f"the request failed ({type(error).__name__})"
 
 
-class _BrokenOff(requests.exceptions.ChunkedEncodingError):
+class BrokenOff(requests.exceptions.ChunkedEncodingError):
     """Fewer bytes came than were announced."""
 
 
-def _receive(http: requests.Session, url: str, part: Path, size: int | None, progress: Progress | None) -> str:
-    """One attempt: append to `part` what it lacks.  Returns the SHA-256 of the whole."""
+def receive(
+    http: requests.Session,
+    url: str,
+    part: Path,
+    *,
+    size: int | None,
+    progress: Progress,
+    algorithms: Sequence[str] = ("sha256",),
+    unchanged: str | None = None,
+    on_answer: Callable[[requests.Response, int | None], None] = lambda answer, total: None,
+) -> dict[str, str]:
+    """One attempt: append to `part` what it lacks.  Returns the digests of the whole, by algorithm.
+
+    unchanged: the mark (ETag or date) of the file that `part` began; of another one all is sent.  on_answer: called
+    with the answer and the size of the whole before the first byte is kept.  Raises requests.RequestException.
+    """
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}  # bytes as they are stored: a range of a compressed answer is nothing
     if have:
         headers["Range"] = f"bytes={have}-"
+        if unchanged is not None:
+            headers["If-Range"] = unchanged
     with http.get(url, stream=True, headers=headers, timeout=TIMEOUT) as answer:
         if answer.status_code == 416:
             if answer.headers.get("Content-Range") == f"bytes */{have}":  # it was whole already
-                return str(_hash_of(part).hexdigest())
+                return _digests(_hashes_of(part, algorithms))
             part.unlink(missing_ok=True)
-            raise _BrokenOff("the host refused to go on at this place")
+            raise BrokenOff("the host refused to go on at this place")
         answer.raise_for_status()
         begins_there = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         goes_on = have > 0 and answer.status_code == 206 and begins_there
-        digest = _hash_of(part) if goes_on else hashlib.sha256()
+        hashes = _hashes_of(part, algorithms) if goes_on else {name: hashlib.new(name) for name in algorithms}
         have = have if goes_on else 0
         announced = answer.headers.get("Content-Length", "")
         total = have + int(announced) if announced.isdigit() else size
+        on_answer(answer, total)
         with part.open("ab" if goes_on else "wb") as file:
-            for chunk in _raw(answer):
-                digest.update(chunk)
+            for chunk in raw_chunks(answer):
+                for digest in hashes.values():
+                    digest.update(chunk)
                 file.write(chunk)
                 have += len(chunk)
-                if progress is not None:
-                    progress(have, total)
+                progress(have, total)
         if total is not None and have < total:
-            raise _BrokenOff(f"{have} of {total} bytes")
-    return str(digest.hexdigest())
+            raise BrokenOff(f"{have} of {total} bytes")
+    return _digests(hashes)
 
 
-def _raw(answer: requests.Response) -> Iterator[bytes]:
+def raw_chunks(answer: requests.Response) -> Iterator[bytes]:
     """The bytes as sent: some mirrors label a .tar.gz as a compressed answer, and requests would unpack it."""
     try:
         yield from answer.raw.stream(CHUNK, decode_content=False)
     except urllib3.exceptions.ReadTimeoutError:
         raise requests.ReadTimeout from None
     except (urllib3.exceptions.HTTPError, ConnectionError):
-        raise _BrokenOff from None
+        raise BrokenOff from None
 
 
 def _hash_of(path: Path) -> Any:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
+
+
+def _hashes_of(path: Path, algorithms: Iterable[str]) -> dict[str, Any]:
+    """Hashes that stand where the file ends."""
+    hashes = {name: hashlib.new(name) for name in algorithms}
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            for digest in hashes.values():
+                digest.update(chunk)
+    return hashes
+
+
+def _digests(hashes: dict[str, Any]) -> dict[str, str]:
+    return {name: str(digest.hexdigest()) for name, digest in hashes.items()}
 
 
 def _may_pass(error: requests.RequestException) -> bool:
@@ -281,9 +367,3 @@ def _no_space(what: str, folder: Path, size: int | None) -> DownloadError:
     return DownloadError(
         f"no space left in {folder} for {what}{needs}", do="free some space, or choose another folder with --cache"
     )
-
-
-@contextmanager
-def _borrowed(session: requests.Session) -> Iterator[requests.Session]:
-    """A session that its owner closes."""
-    yield session

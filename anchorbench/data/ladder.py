@@ -26,7 +26,7 @@ from anchorbench.data.arrays import cached_array, read_variable
 from anchorbench.data.ladder_file import write_split
 from anchorbench.data.sources import SplitFields
 from anchorbench.errors import LadderError
-from anchorbench.fields import Grid
+from anchorbench.fields import Grid, covers_sphere, n_degrees
 from anchorbench.fields.grid import rung_name
 from anchorbench.fields.resample import Restriction
 
@@ -184,6 +184,7 @@ def describe(ladder: Ladder) -> dict[str, Any]:
     """What `list ladder` shows: a row a rung, and where the fields come from."""
     removed = ladder.about["splits"]["test"]["energy_removed"]
     rows = []
+    sphere = covers_sphere(ladder.finest)
     for rung in ladder.rungs:
         grid = ladder.grid(rung)
         rows.append(
@@ -191,7 +192,7 @@ def describe(ladder: Ladder) -> dict[str, Any]:
                 "rung": grid.name,
                 "points": " x ".join(map(str, grid.shape)),
                 "spacing": f"{max(grid.spacing):.4g} {grid.unit}",
-                "k_nyquist": f"{grid.k_nyquist:.4g} rad/{grid.unit}",
+                "k_nyquist": f"l = {n_degrees(grid)}" if sphere else f"{grid.k_nyquist:.4g} rad/{grid.unit}",
                 "energy_removed_by_this_step": f"{removed[grid.name]:.2%}",
                 "floor": f"{ladder.floor[rung]:.3g}" if rung in ladder.floor else "-",
             }

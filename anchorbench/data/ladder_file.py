@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, cast
 
@@ -10,12 +10,18 @@ import netCDF4
 import numpy as np
 import torch
 
-from anchorbench.config import LadderSpec
+from anchorbench.config import LadderSpec, Variable
 from anchorbench.data.sources import SplitFields
 from anchorbench.errors import LadderError
 from anchorbench.fields import Grid, restrict, restrict_weights
 from anchorbench.fields.grid import rung_name
 from anchorbench.fields.resample import Restriction
+
+MEANS: dict[str, tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]] = {
+    "block_mean": (np.asarray, np.asarray),
+    "geometric_mean": (np.log, np.exp),
+    "harmonic_mean": (np.reciprocal, np.reciprocal),
+}
 
 
 def write_split(
@@ -55,12 +61,12 @@ def write_split(
             weights = None if valid is None else _chunked(valid, grid, spec, kind="weights")
             removed = []
             for variable in spec.variables:
-                values = _chunked(fields.values[variable.name], grid, spec, valid=valid)
+                values = _on_rung(fields, variable, grid, spec, valid=valid)
                 if not np.isfinite(values).all():
                     raise LadderError(
                         f"'{variable.name}' is NaN or infinite at points that are not masked: {path.stem}"
                     )
-                variance = _variance(values, weights)
+                variance = _variance(values, grid, weights)
                 before = above.get(variable.name, variance)
                 removed.append(1.0 - variance / before if before > 0 else 0.0)
                 above[variable.name] = variance
@@ -79,11 +85,27 @@ def write_split(
     return lost
 
 
-def _variance(values: np.ndarray, weights: np.ndarray | None) -> float:
-    """Σ w (u − ū)² / Σ w over all points."""
-    if weights is None:
+def _on_rung(
+    fields: SplitFields, variable: Variable, grid: Grid, spec: LadderSpec, *, valid: np.ndarray | None
+) -> np.ndarray:
+    """One variable on one rung: as it was solved there, or restricted, by the variable's own rule if it has one."""
+    if fields.by_rung is not None:
+        return np.asarray(fields.by_rung[grid.rung][variable.name], dtype=np.float32)
+    values = fields.values[variable.name]
+    if variable.restriction is None:
+        return _chunked(values, grid, spec, valid=valid)
+    # A mean of f(u), taken back: of logarithms it is geometric, of reciprocals harmonic.
+    there, back = MEANS[variable.restriction]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inside = there(values) if valid is None else np.where(valid, there(values), 0.0)
+        return np.asarray(back(_chunked(inside, grid, spec, valid=valid, how="block_mean")), dtype=np.float32)
+
+
+def _variance(values: np.ndarray, grid: Grid, weights: np.ndarray | None) -> float:
+    """Σ w (u − ū)² / Σ w over all points, w the areas of the points times their weights."""
+    if weights is None and grid.is_uniform:
         return float(values.var(dtype=np.float64))
-    w = weights.astype(np.float64)
+    w = (np.ones_like(values) if weights is None else weights).astype(np.float64) * grid.area_weights().numpy()
     total = max(w.sum(), 1e-300)
     return float((w * (values - (w * values).sum() / total) ** 2).sum() / total)
 
@@ -95,10 +117,11 @@ def _chunked(
     *,
     valid: np.ndarray | None = None,
     kind: Literal["values", "weights"] = "values",
+    how: Restriction | None = None,
 ) -> np.ndarray:
     """Restrict sample by sample, so that memory is bounded by the result."""
     out = np.empty((*values.shape[:2], *grid.shape), np.float32)
-    how = cast(Restriction, spec.restriction)
+    how = how or cast(Restriction, spec.restriction)
     for i in range(len(values)):
         u = torch.from_numpy(np.ascontiguousarray(values[i], dtype=np.float32))
         if kind == "weights":

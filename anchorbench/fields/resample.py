@@ -2,7 +2,7 @@
 
 | how | keeps exactly | P = projection onto |
 |---|---|---|
-| spectral | every wave that the coarse grid can carry | waves, kᵢ < Nᵢ/2 |
+| spectral | every wave that the coarse grid can carry | waves, kᵢ < Nᵢ/2; on the sphere harmonics, l < N/2 |
 | block_mean | the mean of each coarse cell; masks, areas | fields constant on the coarse cells |
 | conservative | the integral, any size to any size | the same, by least squares where cells do not nest |
 | stride | the values at shared points; aliases | those values |
@@ -20,14 +20,14 @@ from anchorbench.errors import GridError, unknown
 from anchorbench.fields.grid import Grid
 from anchorbench.fields.resample_cells import (
     cell_mean,
-    cell_weights,
+    nested,
     overlap_mean,
     project_cells,
-    repeat_cells,
+    spread_cells,
     weighted_cell_mean,
 )
 from anchorbench.fields.resample_fourier import check_periodic, project_spectral, resample_spectral
-from anchorbench.fields.resample_points import interpolate, keep_shared, shared_points
+from anchorbench.fields.resample_points import hold, interpolate, keep_shared, shared_points
 from anchorbench.fields.separable import own_grid, working_dtype
 
 Restriction = Literal["spectral", "block_mean", "conservative", "stride", "bilinear", "bicubic"]
@@ -40,12 +40,14 @@ def restrict(u: Tensor, to: Grid, *, how: Restriction = "spectral", weights: Ten
     the Nyquist wave of an even grid, which has no phase (at equal sizes too).  `block_mean` is exact in mass:
     ū = Σ w u / Σ w over whole cells, 0 where Σ w = 0.  `conservative` is the same by overlap areas, any size to any
     size.  `stride` takes the shared points and aliases: it is here to be measured.  `bilinear` and `bicubic` read
-    between the points, without a low-pass, and alias too.  On latlon grids the cell means are weighted by area.
+    between the points, without a low-pass, and alias too.  On latlon grids cells count by their area;
+    around points, as at the poles, they are whole cells of each other where the ratio of the spacings is odd; waves are
+    spherical harmonics, and `spectral` keeps the degrees l < N/2, N the rows of the coarser grid.
 
     u: (..., *grid), any floating dtype; its last axes are the points of the fine grid.  weights: valid-area share
     (..., *grid), broadcast against u; where it is 0, u may be anything.  Returns (..., *to.shape), same dtype and unit.
     Raises GridError if `to` is finer than u on an axis; for `block_mean` and `stride`, does not divide it; for
-    `spectral`, is not periodic; for weights with a restriction that has no cells.
+    `spectral`, is neither periodic nor the whole sphere; for weights with a restriction that has no cells.
     """
     source = own_grid(u, to)
     _check(u, source, to, how, verb="restrict")
@@ -57,8 +59,7 @@ def restrict(u: Tensor, to: Grid, *, how: Restriction = "spectral", weights: Ten
         return u[at] if mask is None else torch.where(mask[at] > 0, u[at], 0.0)
     if how == "bilinear" or how == "bicubic":
         return interpolate(u, source, to, how)
-    areas = cell_weights(u, source, mask)
-    return cell_mean(u, to) if areas is None else weighted_cell_mean(u, areas, to)
+    return cell_mean(u, source, to) if mask is None else weighted_cell_mean(u, mask, source, to)
 
 
 def restrict_weights(weights: Tensor, to: Grid, *, how: Restriction) -> Tensor:
@@ -75,8 +76,7 @@ def restrict_weights(weights: Tensor, to: Grid, *, how: Restriction) -> Tensor:
     weights = _on_grid(weights, source, how)
     if how == "stride":
         return weights[shared_points(source, to)]
-    areas = cell_weights(weights, source, None)
-    return cell_mean(weights, to) if areas is None else weighted_cell_mean(weights, areas, to)
+    return cell_mean(weights, source, to)
 
 
 def prolong(u: Tensor, to: Grid, *, how: Restriction = "spectral") -> Tensor:
@@ -89,23 +89,26 @@ def prolong(u: Tensor, to: Grid, *, how: Restriction = "spectral") -> Tensor:
 
     u: (..., *grid).  Returns (..., *to.shape), same dtype and unit.
     Raises GridError if `to` is coarser than u on an axis; for `block_mean` and `stride`, is no multiple of it; for
-    `spectral`, is not periodic.
+    `spectral`, is neither periodic nor the whole sphere.
     """
     source = own_grid(u, to)
     _check(u, to, source, how, verb="prolong")
     if how == "spectral":
         return resample_spectral(u, source, to)
-    if how == "stride" or how == "block_mean":
-        return repeat_cells(u, to)
+    if how == "stride":
+        return hold(u, source, to)
+    if how == "block_mean":
+        return spread_cells(u, source, to)
     if how == "bilinear" or how == "bicubic":
         return interpolate(u, source, to, how)
-    return overlap_mean(u, to)
+    return overlap_mean(u, source, to)
 
 
 def project(u: Tensor, onto: Grid, *, how: Restriction = "spectral", weights: Tensor | None = None) -> Tensor:
     """P u on u's own grid: the part of u that the grid `onto` can hold; P² = P and ⟨P u, (I − P) v⟩ = 0.
 
-    The inner product is the mean of w u v, w the areas times `weights`.  `spectral`: the waves |kᵢ| < Nᵢ/2.
+    The inner product is the mean of w u v, w the areas times `weights`.  `spectral`: the waves |kᵢ| < Nᵢ/2; on the
+    sphere the degrees l < N/2, and w are `quadrature_weights`, not areas.
     `block_mean`: the weighted means of the cells of `onto`, repeated.  `conservative`: the least-squares fit by fields
     constant on the cells of `onto`, which keeps mass; where cells nest it is `block_mean`.  `stride`: u at the shared
     points, 0 elsewhere.  An axis on which `onto` is finer than u stays as it is; where they are equal, `spectral`
@@ -143,7 +146,7 @@ def _check(u: Tensor, fine: Grid, coarse: Grid, how: Restriction, *, verb: str) 
             f"cannot {verb}: of {coarse.shape} and {fine.shape}, the first is meant to be the coarser on every axis",
             do="restrict goes to a coarser grid, prolong to a finer one; axes that differ both ways take one of each",
         )
-    if how == "block_mean" and any(n % m for m, n in pairs):
+    if how == "block_mean" and not nested(coarse, fine):
         raise GridError(
             f"'block_mean' needs whole blocks: {coarse.shape} does not divide {fine.shape}",
             do="take how='conservative': it shares cells out by overlap",

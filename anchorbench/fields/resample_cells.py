@@ -1,12 +1,17 @@
-"""Means over cells: each value stands for [n Δ, (n + 1) Δ), and what a cell holds is shared out by overlap.
+"""Means over cells: each value stands for its cell, and what a cell holds is shared out by overlap.
 
-Block means are the case in which the coarse cells are whole numbers of fine ones.  On a point-centred grid a cell
-begins at its point, so a mean over s cells lies (s − 1)/2 fine spacings off its point: cells want `cell` centring.
+    ū_J = Σᵢ |J ∩ i| uᵢ / |J|,   |·| the length on a plane, sin φ₊ − sin φ₋ on latitudes
+
+so that the integral over the box is kept to rounding, from any size to any size.  Cells reach halfway to the next point
+(`Grid.edges`), with half cells at poles and other ends.  One exception: on the periodic point axes of a plane a cell
+begins at its point, so that coarse cells are whole numbers of fine ones, and a mean over s of them lies (s − 1)/2
+spacings off its point: cells want `cell` centring.
 """
 
 from __future__ import annotations
 
 from functools import reduce
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,26 +20,86 @@ from anchorbench.errors import GridError
 from anchorbench.fields.grid import Grid
 from anchorbench.fields.separable import along_axes, constant, working_dtype
 
-
-def overlap(n_to: int, n_from: int) -> Tensor:
-    """W[p, q] = |cell p ∩ cell q| / |cell p|: (n_to, n_from), float64, each row with sum 1."""
-    p, q = torch.arange(n_to)[:, None], torch.arange(n_from)
-    # In units of 1/(n_to n_from) of the box every edge is a whole number.
-    right = torch.minimum((p + 1) * n_from, (q + 1) * n_to)
-    left = torch.maximum(p * n_from, q * n_to)
-    return (right - left).clamp_min(0).double() / n_from
+# An overlap narrower than this share of the box is two edges that are one, but for rounding.
+SLIVER = 1e-10
 
 
-def cell_fit(n_to: int, n_from: int, weighted_by: Grid | None) -> Tensor:
-    """argmin over c of ‖B c − u‖² in the mean square along one axis, B = overlap(n_from, n_to): (n_to, n_from).
+class Cells(NamedTuple):
+    """The cells of one axis; whatever gives the same overlaps is the same value, so that matrices are shared.
 
-    On the latitudes of `weighted_by` the mean square is weighted by their areas.  Then B times this matrix is the
-    orthogonal projection onto fields that are constant on the coarse cells; constants are among them: it keeps mass.
+    placing: `edges`, the first cell begins at the box's edge; `centred`, it is centred there, around a periodic axis;
+    `ends`, half cells at both.  length, origin: of the box, 1 and 0 on a plane, where only proportions count.
+    latitude: measured by sin φ.
     """
-    root = torch.ones(n_from, 1, dtype=torch.float64)
-    if weighted_by is not None:
-        root = weighted_by.area_weights()[:, :1].sqrt()
-    basis, triangle = torch.linalg.qr(root * overlap(n_from, n_to))
+
+    n: int
+    placing: Literal["edges", "centred", "ends"]
+    length: float = 1.0
+    origin: float = 0.0
+    periodic: bool = False
+    latitude: bool = False
+
+    @property
+    def intervals(self) -> int:
+        return self.n - 1 if self.placing == "ends" else self.n
+
+    def edges(self) -> Tensor:
+        """(n + 1,), float64, rising."""
+        i = torch.arange(self.n + 1, dtype=torch.float64)
+        if self.placing != "edges":
+            i = i - 0.5
+        if self.placing == "ends":
+            i = i.clamp(0, self.n - 1)
+        return self.origin + self.length * (i / self.intervals)
+
+    def measured(self, left: Tensor, right: Tensor) -> Tensor:
+        """|[left, right)|."""
+        if not self.latitude:
+            return right - left
+        middle, half = torch.deg2rad((left + right) / 2), torch.deg2rad((right - left) / 2)
+        return 2 * torch.cos(middle) * torch.sin(half)
+
+    def hold(self, other: Cells) -> bool:
+        """True where these cells are whole numbers of the other's."""
+        if self.n == 1 or self.n == other.n:
+            return True
+        step, rest = divmod(other.intervals, self.intervals)
+        # Cells around points: the edge of a wide one, step/2 spacings out, is one of a narrow one where step is odd.
+        return rest == 0 and (other.placing == "edges" or step % 2 == 1)
+
+
+def cells(grid: Grid, axis: int) -> Cells:
+    """The cells of one axis of a grid."""
+    n, periodic = grid.shape[axis], grid.periodic[axis]
+    if grid.kind == "planar":
+        ends = grid.centring == "point" and not periodic and n > 1
+        return Cells(n, "ends" if ends else "edges", periodic=periodic)
+    placing: Literal["edges", "centred", "ends"] = "edges"
+    if grid.centring == "point" and (periodic or n > 1):
+        placing = "centred" if periodic else "ends"
+    return Cells(n, placing, grid.extent[axis], grid.origin[axis], periodic, latitude=axis == 0)
+
+
+def overlap(to: Cells, source: Cells) -> Tensor:
+    """W[p, q] = |cell p ∩ cell q| / |cell p|: (to.n, source.n), float64, each row with sum 1."""
+    p, q = to.edges()[:, None], source.edges()
+    shared = torch.zeros(to.n, source.n, dtype=torch.float64)
+    for turn in (-1, 0, 1) if source.periodic else (0,):
+        shift = turn * source.length
+        left, right = torch.maximum(p[:-1], q[:-1] + shift), torch.minimum(p[1:], q[1:] + shift)
+        shared += torch.where(right - left > SLIVER * source.length, source.measured(left, right), 0.0)
+    return shared / shared.sum(1, keepdim=True)
+
+
+def cell_fit(to: Cells, source: Cells) -> Tensor:
+    """argmin over c of ‖B c − u‖² along one axis, B = overlap(source, to), cells counted by size: (to.n, source.n).
+
+    Then B times this matrix is the orthogonal projection onto fields that are constant on the coarse cells, averaged
+    over the fine ones; constants are among them: it keeps mass.
+    """
+    edges = source.edges()
+    root = source.measured(edges[:-1], edges[1:]).sqrt()[:, None]
+    basis, triangle = torch.linalg.qr(root * overlap(source, to))
     fit: Tensor = torch.linalg.solve_triangular(triangle, (root * basis).T, upper=True)
     return fit
 
@@ -62,25 +127,30 @@ def repeat_cells(u: Tensor, to: Grid) -> Tensor:
     return u
 
 
-def overlap_mean(u: Tensor, to: Grid) -> Tensor:
-    """ū_J = Σᵢ |J ∩ i| uᵢ / |J|, any size to any size."""
+def overlap_mean(u: Tensor, source: Grid, to: Grid) -> Tensor:
+    """ū_J = Σᵢ |J ∩ i| uᵢ / |J|, any cells to any cells of one box, also of other centring."""
     dtype = working_dtype(u)
-    sizes = zip(to.shape, u.shape[u.ndim - to.ndim :], strict=True)
-    matrices = [None if m == n else constant(overlap, m, n, dtype=dtype, device=u.device) for m, n in sizes]
+    pairs = [(cells(to, axis), cells(source, axis)) for axis in range(to.ndim)]
+    matrices = [None if p == q else constant(overlap, p, q, dtype=dtype, device=u.device) for p, q in pairs]
     return along_axes(u.to(dtype), matrices).to(u.dtype)
 
 
-def cell_mean(u: Tensor, to: Grid) -> Tensor:
+def cell_mean(u: Tensor, source: Grid, to: Grid) -> Tensor:
     """Mean over the cells of `to`, whether or not they are whole numbers of u's."""
-    return block_mean(u, to) if nested(to, u) else overlap_mean(u, to)
+    return block_mean(u, to) if in_blocks(to, source) else overlap_mean(u, source, to)
 
 
-def weighted_cell_mean(u: Tensor, weights: Tensor, to: Grid) -> Tensor:
-    """ū_J = Σ w u / Σ w over the overlaps, 0 where Σ w = 0; u may hold anything where w is 0, also NaN."""
+def spread_cells(u: Tensor, source: Grid, to: Grid) -> Tensor:
+    """Each value on all fine cells of its own, (..., *source.shape) to (..., *to.shape)."""
+    return repeat_cells(u, to) if in_blocks(source, to) else overlap_mean(u, source, to)
+
+
+def weighted_cell_mean(u: Tensor, weights: Tensor, source: Grid, to: Grid) -> Tensor:
+    """ū_J = Σ |J ∩ i| wᵢ uᵢ / Σ |J ∩ i| wᵢ, 0 where nothing is valid; u may hold anything where w is 0, also NaN."""
     weights = weights.to(u.dtype)
     u = torch.where(weights > 0, u, 0.0)
-    below = cell_mean(weights, to)
-    return torch.where(below > 0, cell_mean(weights * u, to) / torch.where(below > 0, below, 1.0), 0.0)
+    below = cell_mean(weights, source, to)
+    return torch.where(below > 0, cell_mean(weights * u, source, to) / torch.where(below > 0, below, 1.0), 0.0)
 
 
 def project_cells(u: Tensor, source: Grid, onto: Grid, weights: Tensor | None) -> Tensor:
@@ -88,30 +158,27 @@ def project_cells(u: Tensor, source: Grid, onto: Grid, weights: Tensor | None) -
 
     Raises GridError for weights on cells that do not nest: there the projection is no product over the axes.
     """
-    if nested(onto, u):
-        areas = cell_weights(u, source, weights)
-        return repeat_cells(block_mean(u, onto) if areas is None else weighted_cell_mean(u, areas, onto), source)
+    if nested(onto, source):
+        means = cell_mean(u, source, onto) if weights is None else weighted_cell_mean(u, weights, source, onto)
+        return spread_cells(means, onto, source)
     if weights is not None:
         raise GridError(
             f"cells of {onto.shape} are not whole numbers of cells of {source.shape}: no projection with a mask",
             do="take grids that divide, or no mask",
         )
     dtype = working_dtype(u)
-    down: list[Tensor | None] = []
-    for axis, (m, n) in enumerate(zip(onto.shape, source.shape, strict=True)):
-        latitudes = source if source.kind == "latlon" and axis == 0 else None
-        down.append(None if m == n else constant(cell_fit, m, n, latitudes, dtype=dtype, device=u.device))
-    return overlap_mean(along_axes(u.to(dtype), down), source).to(u.dtype)
+    pairs = [(cells(onto, axis), cells(source, axis)) for axis in range(onto.ndim)]
+    down = [None if p == q else constant(cell_fit, p, q, dtype=dtype, device=u.device) for p, q in pairs]
+    return overlap_mean(along_axes(u.to(dtype), down), onto, source).to(u.dtype)
 
 
-def cell_weights(u: Tensor, source: Grid, weights: Tensor | None) -> Tensor | None:
-    """Quadrature times mask, None where both are 1."""
-    if source.kind == "planar":
-        return weights
-    areas = constant(Grid.area_weights, source, dtype=u.dtype, device=u.device)
-    return areas if weights is None else areas * weights
+def nested(to: Grid, source: Grid) -> bool:
+    """True where, on every axis, the cells of `to` are whole numbers of source's."""
+    return all(cells(to, axis).hold(cells(source, axis)) for axis in range(to.ndim))
 
 
-def nested(to: Grid, u: Tensor) -> bool:
-    """True where u's cells, on every axis, divide into the cells of `to`."""
-    return all(n % m == 0 for m, n in zip(to.shape, u.shape[u.ndim - to.ndim :], strict=True))
+def in_blocks(to: Grid, source: Grid) -> bool:
+    """True where they are blocks of equal cells, on every axis of a plane."""
+    if source.kind != "planar" or any(n % m for m, n in zip(to.shape, source.shape, strict=True)):
+        return False
+    return all(cells(source, axis).placing == "edges" for axis in range(source.ndim))

@@ -2,7 +2,8 @@
 
 The inequality is strict: the Nyquist wave of an even grid is the same samples for every phase, so no other grid can be
 told where to put it.  With it dropped the kept band is symmetric, a real field stays real, and the map is a product of
-one real matrix an axis, the Dirichlet kernel D_m(θ) = Σ_{|k| ≤ m} exp(i k θ).
+one real matrix an axis, the Dirichlet kernel D_m(θ) = Σ_{|k| ≤ m} exp(i k θ).  On the whole sphere the waves are
+spherical harmonics of degree l < min(N, N')/2, N the rows (fields/sphere.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from anchorbench.errors import GridError
 from anchorbench.fields.grid import Grid
 from anchorbench.fields.separable import along_axes, constant, working_dtype
+from anchorbench.fields.sphere import mesh_of, project_harmonic, resample_harmonic
 
 # Points an axis of the coarser grid.  One thread of a CPU, 16 float32 fields: 256² to 128² takes 2.7 ms by matrices,
 # 5.2 by FFT, and back 2.6 and 12.6 (torch's irfft2 is slow there); from 512² to 256² the two are even.
@@ -63,6 +65,8 @@ def resample_spectral(u: Tensor, source: Grid, to: Grid) -> Tensor:
 
     u: (..., *source.shape).  Returns (..., *to.shape), same dtype.  The box is periodic (`check_periodic`).
     """
+    if source.kind == "latlon":
+        return resample_harmonic(u, source, to)
     pairs = list(zip(to.shape, source.shape, strict=True))
     if max(min(pair) for pair in pairs) > MATRIX_POINTS:
         return resample_fft(u, source, to)
@@ -96,6 +100,8 @@ def resample_fft(u: Tensor, source: Grid, to: Grid) -> Tensor:
 
 def project_spectral(u: Tensor, source: Grid, onto: Grid) -> Tensor:
     """P u = Q Qᵀ u, Q the orthonormal waves |kᵢ| < Nᵢ/2 of `onto`; axes on which `onto` is finer stay as they are."""
+    if source.kind == "latlon":
+        return project_harmonic(u, source, onto)
     bands = [band(m) if m <= n else None for m, n in zip(onto.shape, source.shape, strict=True)]
     kept = [2 * m + 1 for m in bands if m is not None]
     if not kept:
@@ -126,10 +132,11 @@ def project_fft(u: Tensor, source: Grid, onto: Grid) -> Tensor:
 
 
 def check_periodic(grid: Grid) -> None:
-    """Raises GridError where a field has no Fourier series: a sphere, or an axis that is not periodic."""
-    if grid.kind != "planar" or not all(grid.periodic):
-        where = "a latlon grid" if grid.kind == "latlon" else f"periodic={grid.periodic}"
+    """Raises GridError where a field has no series of waves: a part of the sphere, or an axis that is not periodic."""
+    if grid.kind == "latlon":
+        mesh_of(grid)
+    elif not all(grid.periodic):
         raise GridError(
-            f"'spectral' needs a planar box, periodic on every axis; this is {where}",
+            f"'spectral' needs a box that is periodic on every axis; this one has periodic={grid.periodic}",
             do="take how='block_mean' or how='conservative'",
         )

@@ -21,13 +21,13 @@ Kernel = Literal["bilinear", "bicubic"]
 def shared_points(fine: Grid, coarse: Grid) -> tuple[EllipsisType | slice, ...]:
     """The points that two grids of one box share, as an index into fields on the fine one.
 
-    Point centring: every s-th from the first.  Cells: their centres meet only where s is odd, from (s − 1)/2.
-    Raises GridError where s is no whole number, or even on cells.
+    Point centring: every s-th from the first, between two ends also the last.  Cells: their centres meet only where s
+    is odd, from (s − 1)/2.  Raises GridError where s is no whole number, or even on cells.
     """
     index: list[EllipsisType | slice] = [...]
-    for n, m in zip(fine.shape, coarse.shape, strict=True):
-        step, rest = divmod(n, m)
-        if rest:
+    for n, m, steps, wanted in zip(fine.shape, coarse.shape, fine.intervals, coarse.intervals, strict=True):
+        step, rest = divmod(steps, wanted)
+        if rest or (m == 1 < n and steps < n):  # one point between two ends is neither
             raise GridError(f"'stride' needs a whole step: {m} points do not divide {n}")
         if fine.centring == "cell" and step % 2 == 0:
             raise GridError(
@@ -45,6 +45,15 @@ def keep_shared(u: Tensor, fine: Grid, coarse: Grid) -> Tensor:
     return torch.where(mask, u, 0.0)
 
 
+def hold(u: Tensor, source: Grid, to: Grid) -> Tensor:
+    """Each value up to the next shared point, around it on cells: (..., *source.shape) to (..., *to.shape)."""
+    for axis, steps, wanted in zip(range(-to.ndim, 0), to.intervals, source.intervals, strict=True):
+        if steps != wanted:
+            before = torch.arange(to.shape[axis], device=u.device) // (steps // wanted)
+            u = u.index_select(axis, before)
+    return u
+
+
 def interpolation(n_to: int, n_from: int, kernel: Kernel, cell: bool, periodic: bool) -> Tensor:
     """W[p, :] reads a field of n_from points at point p of n_to: (n_to, n_from), float64, each row with sum 1.
 
@@ -52,10 +61,13 @@ def interpolation(n_to: int, n_from: int, kernel: Kernel, cell: bool, periodic: 
     quadratics (Keys 1981, eq. 15).  Beyond the ends: around on a periodic axis, else the end point's value.
     """
     half = int(cell)
+    # Points with both ends among them are as many as the spacings between them, and one.
+    ends = int(not cell and not periodic and n_to > 1)
+    steps_to, steps_from = n_to - ends, n_from - ends
     # Position in source points, (p + ½) n_from / n_to − ½ on cells: whole part and rest without rounding.
-    numerator = (2 * torch.arange(n_to) + half) * n_from - half * n_to
-    base = torch.div(numerator, 2 * n_to, rounding_mode="floor")
-    t = (numerator - 2 * n_to * base).double() / (2 * n_to)
+    numerator = (2 * torch.arange(n_to) + half) * steps_from - half * steps_to
+    base = torch.div(numerator, 2 * steps_to, rounding_mode="floor")
+    t = (numerator - 2 * steps_to * base).double() / (2 * steps_to)
     if kernel == "bilinear":
         taps = {0: 1 - t, 1: t}
     else:

@@ -2,6 +2,10 @@
 
 Energy is a share of the mean square: E over a set of waves is Σ |û(k)|², û = FFT(u)/n, so that the energies of all
 waves sum to mean(u²) (Parseval).  A ring is |k| in [(r − ½) dk, (r + ½) dk), dk = 2π / (longest extent).
+
+On a latlon grid that covers the sphere the waves are spherical harmonics and k is their degree, the total wavenumber l:
+E_l = Σ_{|m| ≤ l} |c_lm|², l < N/2 for N rows, the mean that of `quadrature_weights`.  A part of the sphere is treated
+as a plane, its axes in degrees.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from torch import Tensor
 from anchorbench.errors import GridError, unknown
 from anchorbench.fields.grid import Grid
 from anchorbench.fields.separable import constant, own_grid, working_dtype
+from anchorbench.fields.sphere import analyse, covers_sphere, degree_energies, n_degrees, quadrature_weights
 
 Taper = Literal["hann"] | None
 
@@ -35,7 +40,7 @@ class Spectrum:
     """Energy per ring: k (K,), radians per unit of length; energy (..., K), corner (...), in the field's unit squared.
 
     The rings are those that the grid holds completely, below every axis' Nyquist; `corner` is all energy beyond them.
-    Σ energy + corner = mean(u²).
+    Σ energy + corner = mean(u²).  On the sphere k is the degree l, and `corner` what no degree l < N/2 holds.
     """
 
     k: Tensor
@@ -76,15 +81,18 @@ def radial_spectrum(u: Tensor, grid: Grid, *, taper: Taper = None) -> Spectrum:
     u: (..., *grid.shape), 1, 2 or 3 dimensions.  Returns k (K,), energy (..., K), corner (...), u's dtype.
     taper "hann" windows the axes that are not periodic with w = sin²: u becomes μ + w (u − μ) / rms(w), μ the
     w-weighted mean, so that a jump at the ends is no energy, the mean stays in ring 0, white noise keeps its energy.
-    On a latlon grid the axes count as they are, in degrees.  Raises GridError where u is not on the grid.
+    On the whole sphere k = l, E_l = Σ_{|m| ≤ l} |c_lm|² for l < N/2, N rows, and nothing is tapered.  On a part of it
+    the axes count as they are, in degrees.  Raises GridError where u is not on the grid.
     """
+    if covers_sphere(grid):
+        return _by_degree(u, u, grid, taper)
     edges = ring_edges(grid)
     energy = _binned(_prepared(u, grid, taper), None, grid, (*edges, math.inf)).to(u.dtype)
     return Spectrum(_ring_numbers(grid, u), energy[..., :-1], energy[..., -1])
 
 
 def radial_spectrum_plain(u: Tensor, grid: Grid, *, taper: Taper = None) -> Spectrum:
-    """The same, straight from the definition: every wave of the full FFT is added to its ring."""
+    """The same, straight from the definition: every wave of the full FFT is added to its ring.  Not for the sphere."""
     edges = (*ring_edges(grid), math.inf)
     axes = tuple(range(-grid.ndim, 0))
     power = torch.fft.fftn(_prepared(u, grid, taper), dim=axes, norm="forward").abs().square()
@@ -103,6 +111,10 @@ def cross_spectrum(a: Tensor, b: Tensor, grid: Grid, *, taper: Taper = None) -> 
         raise GridError(
             f"a cross-spectrum is of two fields on the same points, not {tuple(a.shape)} and {tuple(b.shape)}"
         )
+    if covers_sphere(grid):
+        return CrossSpectrum(
+            _by_degree(a, b, grid, taper), _by_degree(a, a, grid, taper), _by_degree(b, b, grid, taper)
+        )
     edges = (*ring_edges(grid), math.inf)
     a_ready, b_ready = _prepared(a, grid, taper), _prepared(b, grid, taper)
     k = _ring_numbers(grid, a)
@@ -117,12 +129,34 @@ def band_energies(u: Tensor, grid: Grid, edges: Sequence[float], *, taper: Taper
     """E_i = Σ |û(k)|² over edges[i] ≤ |k| < edges[i + 1], |k| the Euclidean norm, in every quadrant.
 
     u: (..., *grid.shape).  edges: rising, radians per unit, `math.inf` allowed.  Returns (..., len(edges) − 1), the
-    field's unit squared.  Raises GridError where the edges do not rise or u is not on the grid.
+    field's unit squared.  On the whole sphere |k| is the degree l, and a band without end holds, beside its degrees
+    l < N/2, all that is no such harmonic.  Raises GridError where the edges do not rise or u is not on the grid.
     """
     edges = tuple(float(edge) for edge in edges)
     if len(edges) < 2 or any(not low < high for low, high in pairwise(edges)):
         raise GridError(f"band edges rise, and are two or more: {edges}")
+    if covers_sphere(grid):
+        spectrum = _by_degree(u, u, grid, taper)
+        energy = torch.cat((spectrum.energy, spectrum.corner[..., None]), dim=-1)
+        k = torch.cat((spectrum.k, spectrum.k.new_full((1,), math.inf)))
+        low = torch.searchsorted(k, k.new_tensor(edges) * (1 - EDGE)).tolist()
+        low[-1] = len(k) if math.isinf(edges[-1]) else low[-1]
+        return torch.stack([energy[..., i:j].sum(-1) for i, j in pairwise(low)], dim=-1).to(u.dtype)
     return _binned(_prepared(u, grid, taper), None, grid, edges).to(u.dtype)
+
+
+def _by_degree(a: Tensor, b: Tensor, grid: Grid, taper: Taper) -> Spectrum:
+    """Σ_m Re a_lm b*_lm by degree, and what is left of mean(a b), on the whole sphere."""
+    _check_taper(taper)  # there are no ends to taper
+    dtype, same = working_dtype(a), b is a
+    a, b = a.to(dtype), b.to(dtype)
+    first = analyse(a, grid)
+    energy = degree_energies(first, first if same else analyse(b, grid))
+    weights = constant(quadrature_weights, grid, dtype=dtype, device=a.device)
+    corner = (weights * a * b).mean((-2, -1)) - energy.sum(-1)
+    k = torch.arange(n_degrees(grid), dtype=torch.float64, device=a.device)
+    # Not below 0 but by rounding (Bessel's inequality).
+    return Spectrum(k, energy, corner.clamp_min(0) if same else corner)
 
 
 def ring_edges(grid: Grid) -> tuple[float, ...]:
@@ -202,8 +236,7 @@ def _prepared(u: Tensor, grid: Grid, taper: Taper) -> Tensor:
     """u in the dtype that is computed in, tapered.  Raises GridError where it does not fit the grid."""
     if own_grid(u, grid).shape != grid.shape:
         raise GridError(f"a field of shape {tuple(u.shape)} is not on a grid {grid.shape}")
-    if taper not in (None, "hann"):
-        raise GridError(unknown("taper", taper, ["hann"]))
+    _check_taper(taper)
     working_dtype(u)
     u = u if u.dtype == torch.float64 else u.float()
     if taper is None or all(grid.periodic):
@@ -212,6 +245,11 @@ def _prepared(u: Tensor, grid: Grid, taper: Taper) -> Tensor:
     axes = tuple(range(-grid.ndim, 0))
     mean = (window * u).mean(axes, keepdim=True) / window.mean()
     return mean + window * (u - mean)
+
+
+def _check_taper(taper: Taper) -> None:
+    if taper not in (None, "hann"):
+        raise GridError(unknown("taper", taper, ["hann"]))
 
 
 def hann(grid: Grid) -> Tensor:

@@ -22,7 +22,9 @@ from anchorbench.config import Frozen, LadderSpec, validated
 from anchorbench.data.samples import Batch
 from anchorbench.errors import MethodError, ModelError
 from anchorbench.fields import Grid
+from anchorbench.fields.carry import on_grid
 from anchorbench.fields.resample import Restriction
+from anchorbench.fields.separable import constant
 from anchorbench.models.registry import call
 
 
@@ -35,19 +37,22 @@ class Track(StrEnum):
 class Plan:
     """What a method knows of its ladder before it sees a sample.
 
-    rungs: of the ladder.  train_grid: the grid of ρ₀.  increment: the model adds to the newest frame.
+    rungs: of the ladder.  train_grid: the grid of ρ₀.  increment: the model adds to the newest frame.  ladder: for who
+    asks for its equation.  lead: time steps from input to target.
     """
 
     rungs: tuple[int, ...]
     train_grid: Grid
     restriction: Restriction
     increment: bool = True
+    ladder: LadderSpec | None = None
+    lead: int = 1
 
     @classmethod
-    def of(cls, ladder: LadderSpec, train_rung: int, *, increment: bool = True) -> Plan:
+    def of(cls, ladder: LadderSpec, train_rung: int, *, increment: bool = True, lead: int = 1) -> Plan:
         """The plan of a ladder that need not be on disk."""
         grid = Grid.from_dict(ladder.grid).with_rung(train_rung)
-        return cls(ladder.rungs, grid, cast(Restriction, ladder.restriction), increment)
+        return cls(ladder.rungs, grid, cast(Restriction, ladder.restriction), increment, ladder, lead)
 
     @property
     def train_rung(self) -> int:
@@ -63,7 +68,7 @@ class Method:
 
     name: ClassVar[str]
     track: ClassVar[Track] = Track.ZERO_SHOT
-    tasks: ClassVar[tuple[str, ...]] = ("forecast",)
+    tasks: ClassVar[tuple[str, ...]] = ("forecast", "operator", "super_resolve")
     Options: ClassVar[type[Frozen]] = MethodOptions
 
     def __init__(self, plan: Plan, options: Mapping[str, Any]) -> None:
@@ -93,7 +98,7 @@ class Method:
         return self.plan.train_rung
 
     def loss(self, trained: nn.Module, batch: Batch, *, step: int, rng: torch.Generator) -> Tensor:
-        return masked_mean_square(trained(batch) - batch.targets, batch.mask)
+        return mean_square(trained(batch) - batch.targets, batch)
 
     def predict(self, trained: nn.Module, batch: Batch, *, members: int, rng: torch.Generator | None) -> Tensor:
         """(members, B, C', *out_grid), normalised.  A deterministic method has one member."""
@@ -104,7 +109,8 @@ class Method:
 class Forecaster(nn.Module):
     """The model with its inputs laid together: data, static fields, mask, and what a method encodes of the grid.
 
-    increment: the model's output is added to the newest input frame.
+    increment: the model's output is added to the newest input frame, carried to the grid of the output, where the
+    inputs hold one of each target.
     """
 
     def __init__(self, model: nn.Module, *, increment: bool) -> None:
@@ -122,20 +128,28 @@ class Forecaster(nn.Module):
             parts.append(batch.static)
         if batch.input_mask is not None:
             parts.append(batch.input_mask)
-        if (code := self.encoding(batch.grid, batch.inputs)) is not None:
-            parts.append(code.expand(len(batch), *code.shape))
-        out = call(self.model, torch.cat(parts, dim=1), batch.grid, batch.out_grid)
+        given, grid = torch.cat(parts, dim=1), batch.grid
+        if (code := self.encoding(batch.out_grid, batch.inputs)) is not None:
+            # A code of the grid is one of the grid that is asked for: the inputs go there first.
+            given, grid = on_grid(given, grid, batch.out_grid), batch.out_grid
+            given = torch.cat([given, code.expand(len(batch), *code.shape)], dim=1)
+        out = call(self.model, given, grid, batch.out_grid)
         if out.shape[1] != batch.targets.shape[1]:  # it would broadcast, and nobody would know
             raise ModelError(
                 f"the model's output on rung {batch.out_grid.name} has {out.shape[1]} channels; the target has "
                 f"{batch.targets.shape[1]}",
                 do="a model gives one channel a variable",
             )
-        return out + batch.last_frame() if self.increment else out
+        start = batch.start() if self.increment else None
+        return out if start is None else out + start
 
 
-def masked_mean_square(e: Tensor, mask: Tensor | None) -> Tensor:
-    """Σ w e² / Σ w over batch and points: e (B, C, *grid), mask (B, 1, *grid) of valid areas."""
-    if mask is None:
+def mean_square(e: Tensor, batch: Batch) -> Tensor:
+    """Σ w e² / Σ w over batch and points, w the cells' areas times the batch's mask: e (B, C, *out_grid)."""
+    weights, grid = batch.mask, batch.out_grid
+    if not grid.is_uniform:
+        areas = constant(Grid.area_weights, grid, dtype=e.dtype, device=e.device)
+        weights = areas.expand(len(e), 1, *areas.shape) if weights is None else weights * areas
+    if weights is None:
         return e.square().mean()
-    return (mask * e.square()).sum() / (mask.sum() * e.shape[1]).clamp_min(1e-12)
+    return (weights * e.square()).sum() / (weights.sum() * e.shape[1]).clamp_min(1e-12)

@@ -13,7 +13,8 @@ normalisation by band the third step is (1+λ) MSE by Parseval, and does nothing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -24,7 +25,7 @@ from anchorbench.data.samples import Batch
 from anchorbench.errors import MethodError
 from anchorbench.fields import Grid, restrict, restrict_weights
 from anchorbench.fields.separable import constant
-from anchorbench.methods.base import Forecaster, Method, Plan, masked_mean_square
+from anchorbench.methods.base import Forecaster, Method, Plan, mean_square
 from anchorbench.methods.encodings import Arm, encode, encoding_channels
 
 #: ε of the spectral loss, in units of the bands' mean energy.
@@ -38,6 +39,12 @@ class FRLOptions(Frozen):
     spectral_weight: float = Field(default=0.1, ge=0, description="λ of step 3; 0 switches it off")
     spectral_bands: int = Field(default=8, ge=1)
     band_normalised: bool = Field(default=True, description="false: the plain form, which is (1+λ) MSE")
+    # Left out of dumps at its default: runs from before there was a choice keep their names.
+    spectral_form: Literal["complex", "amplitude", "log"] = Field(
+        default="complex",
+        description="what is compared in a band: F̂ − û, |F̂| − |û|, or the logarithms of both powers",
+        exclude_if=lambda form: form == "complex",
+    )
     cross_scale: float = Field(
         default=0.0, ge=0, description="weight of |T F(u) − F(T u)|², T the restriction to the next level"
     )
@@ -77,15 +84,19 @@ class FRL(Method):
         level = int(torch.randint(self.options.levels + 1, (1,), generator=rng))
         at_level = coarsened(batch, 2**level, self.plan)
         out = trained(at_level)
-        loss = masked_mean_square(out - at_level.targets, at_level.mask)
+        loss = mean_square(out - at_level.targets, at_level)
         if self.options.spectral_weight:
             loss = loss + self.options.spectral_weight * spectral_loss(
-                out, at_level, bands=self.options.spectral_bands, normalised=self.options.band_normalised
+                out,
+                at_level,
+                bands=self.options.spectral_bands,
+                normalised=self.options.band_normalised,
+                form=self.options.spectral_form,
             )
         if self.options.cross_scale:
             fine, coarse = trained(batch), coarsened(batch, 2, self.plan)
-            there = restrict(fine, coarse.grid, how=self.plan.restriction, weights=batch.mask)
-            loss = loss + self.options.cross_scale * masked_mean_square(there - trained(coarse), coarse.mask)
+            there = restrict(fine, coarse.out_grid, how=self.plan.restriction, weights=batch.mask)
+            loss = loss + self.options.cross_scale * mean_square(there - trained(coarse), coarse)
         return loss
 
 
@@ -154,23 +165,36 @@ def coarsened(batch: Batch, factor: int, plan: Plan) -> Batch:
     """
     if factor == 1:
         return batch
-    grid, how = batch.grid.coarsened(factor), plan.restriction
-    inputs = restrict(batch.inputs, grid, how=how, weights=batch.input_mask)
-    targets = restrict(batch.targets, grid, how=how, weights=batch.mask)
-    return Batch(
-        inputs=inputs,
-        targets=targets,
-        grid=grid,
+    grid, how = batch.out_grid.coarsened(factor), plan.restriction
+    coarse = replace(
+        batch,
+        targets=restrict(batch.targets, grid, how=how, weights=batch.mask),
         out_grid=grid,
-        clusters=batch.clusters,
         mask=None if batch.mask is None else restrict_weights(batch.mask, grid, how=how),
+    )
+    if batch.grid != batch.out_grid:  # super-resolution: only the grid that is asked for gets coarser
+        return coarse
+    return replace(
+        coarse,
+        inputs=restrict(batch.inputs, grid, how=how, weights=batch.input_mask),
+        grid=grid,
         input_mask=None if batch.input_mask is None else restrict_weights(batch.input_mask, grid, how=how),
         static=None if batch.static is None else restrict(batch.static, grid, how=how),
     )
 
 
-def spectral_loss(out: Tensor, batch: Batch, *, bands: int, normalised: bool = True) -> Tensor:
+def spectral_loss(
+    out: Tensor,
+    batch: Batch,
+    *,
+    bands: int,
+    normalised: bool = True,
+    form: Literal["complex", "amplitude", "log"] = "complex",
+) -> Tensor:
     """Step 3 on one level; out (B, C, *grid).
+
+    form: `complex` compares F̂ and û, as the equation says; `amplitude` |F̂| and |û|, blind to phase; `log` is
+    mean_b (log E_b(F̂) − log E_b(û))², the energies of each sample's bands.
 
     Bands even in ξ = max_i |k_i| / k_Nyq,i; those count that hold a wave, 0 < ξ < 1.  The mean and the Nyquist waves
     are in none: a vorticity has no mean, a restricted field no Nyquist wave, and a share of nothing would outweigh all
@@ -181,13 +205,28 @@ def spectral_loss(out: Tensor, batch: Batch, *, bands: int, normalised: bool = T
     if batch.mask is not None:
         taper = taper * batch.mask
     axes = tuple(range(-grid.ndim, 0))
-    error: Tensor = torch.fft.fftn((out - batch.targets) * taper, dim=axes, norm="ortho").abs().square().mean((0, 1))
+
+    def amplitudes(u: Tensor) -> Tensor:
+        waves: Tensor = torch.fft.fftn(u * taper, dim=axes, norm="ortho").abs()
+        return waves
+
+    means = constant(band_means, grid, bands, dtype=dtype, device=device)
+
+    def by_band(power: Tensor) -> Tensor:
+        # No matrix product: autocast would round it to bfloat16.
+        return (power.flatten(-grid.ndim)[..., None] * means).sum(-2)
+
+    if form == "log":
+        made, true = (by_band(amplitudes(u).square()) for u in (out, batch.targets))
+        least = LEAST_ENERGY * true.mean() + 1e-12
+        return (torch.log(made + least) - torch.log(true + least)).square().mean()
+    if form == "amplitude":
+        error = (amplitudes(out) - amplitudes(batch.targets)).square().mean((0, 1))
+    else:
+        error = amplitudes(out - batch.targets).square().mean((0, 1))
     if not normalised:
         return error.mean()
-    truth: Tensor = torch.fft.fftn(batch.targets * taper, dim=axes, norm="ortho").abs().square().mean((0, 1))
-    means = constant(band_means, grid, bands, dtype=dtype, device=device)
-    # No matrix product: autocast would round it to bfloat16.
-    in_error, in_truth = ((power.flatten()[:, None] * means).sum(0) for power in (error, truth))
+    in_error, in_truth = by_band(error), by_band(amplitudes(batch.targets).square().mean((0, 1)))
     return (in_error / (in_truth + LEAST_ENERGY * in_truth.mean() + 1e-12)).mean()
 
 

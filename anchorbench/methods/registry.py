@@ -11,21 +11,38 @@ from anchorbench.errors import MethodError, unknown
 if TYPE_CHECKING:
     from anchorbench.methods.base import Method, Plan
 
+#: Tasks from fields to fields.
+FIELDS = ("forecast", "operator", "super_resolve")
+
 #: name: (module, class, track, tasks, what it is)
 METHODS: dict[str, tuple[str, str, str, tuple[str, ...], str]] = {
-    "baseline": ("baseline", "Baseline", "zero-shot", ("forecast",), "mean squared error on the train rung"),
+    "baseline": ("baseline", "Baseline", "zero-shot", FIELDS, "mean squared error on the train rung"),
+    "bandlimited": (
+        "bandlimited",
+        "BandLimited",
+        "zero-shot",
+        ("forecast", "operator"),
+        "one latent grid for every rung, then lifted: CROP (Gao et al., ICLR 2025)",
+    ),
     "frl": (
         "frl",
         "FRL",
         "zero-shot",
-        ("forecast",),
+        FIELDS,
         "coarser levels, Nyquist-normalised encoding, spectral loss (Wang and Zhang, ICLR 2026)",
+    ),
+    "hybrid": (
+        "hybrid",
+        "Hybrid",
+        "zero-shot",
+        ("forecast", "operator"),
+        "a step of the ladder's own solver, corrected by a network whose strength follows the grid",
     ),
     "multires": (
         "multires",
         "MultiRes",
         "assisted",
-        ("forecast",),
+        FIELDS,
         "a mix of rungs, mostly coarse (Sakarvadia et al., ICLR 2026)",
     ),
 }
@@ -33,10 +50,11 @@ METHODS: dict[str, tuple[str, str, str, tuple[str, ...], str]] = {
 #: name: (tasks, what it is)
 REFERENCES: dict[str, tuple[tuple[str, ...], str]] = {
     "persistence": (("forecast",), "the newest input frame"),
-    "oracle_lowpass": (("forecast",), "the truth without what is finer than the train rung"),
-    "solver": (("forecast",), "the dataset's own equation, solved on each rung from the restricted state"),
-    "coarse_then_upsample": (("forecast",), "the run's own prediction on the train rung, prolonged"),
-    "native": (("forecast",), "the baseline trained at each rung: --with-references"),
+    "interpolate": (("super_resolve",), "the input carried to the finer grid: waves on a periodic box, else bilinear"),
+    "oracle_lowpass": (FIELDS, "the truth without what is finer than the train rung"),
+    "solver": (("forecast", "operator"), "the dataset's own equation, solved on each rung from the restricted state"),
+    "coarse_then_upsample": (FIELDS, "the run's own prediction on the train rung, prolonged"),
+    "native": (FIELDS, "the baseline trained at each rung: --with-references"),
 }
 
 

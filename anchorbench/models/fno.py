@@ -20,9 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anchorbench.errors import ConfigError, ModelError
+from anchorbench.fields.carry import on_grid
 from anchorbench.fields.grid import Grid
 from anchorbench.models.dft import analyse, kept, synthesise
-from anchorbench.models.local import LocalConv, on_grid
+from anchorbench.models.local import LocalConv
 from anchorbench.models.options import FnoOptions
 
 
@@ -199,7 +200,7 @@ def coordinate_channels(grid: Grid, periodic: bool, dtype: torch.dtype, device: 
     """Where each point is, in units of the box: (*shape, E), E = d or, where `periodic`, 2 d."""
     channels = []
     for axis, x in enumerate(grid.mesh()):
-        share = x / grid.extent[axis]
+        share = (x - grid.origin[axis]) / grid.extent[axis]
         if periodic:
             angle = (2 if grid.periodic[axis] else 1) * math.pi * share
             channels += [angle.sin(), angle.cos()]

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anchorbench.fields.grid import Grid
-from anchorbench.fields.resample import prolong, restrict
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -30,19 +29,6 @@ def pad(x: Tensor, width: int, *, axis: int, periodic: bool) -> Tensor:
         x = torch.cat((x.narrow(axis, x.shape[axis] - step, step), x, x.narrow(axis, 0, step)), axis)
         width -= step
     return x
-
-
-def on_grid(u: Tensor, grid: Grid, out_grid: Grid) -> Tensor:
-    """Fields carried from their grid to the one the output is wanted on; untouched where it is the same.
-
-    Waves on a periodic box; otherwise bilinear to a finer grid, conservative to a coarser one.
-    """
-    if grid == out_grid:
-        return u
-    waves = all(grid.periodic) and grid.kind == "planar"
-    if out_grid.n_points > grid.n_points:
-        return prolong(u, out_grid, how="spectral" if waves else "bilinear")
-    return restrict(u, out_grid, how="spectral" if waves else "conservative")
 
 
 class LocalConv(nn.Module):

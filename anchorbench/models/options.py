@@ -67,3 +67,18 @@ class UnetOptions(Frozen):
         if k % 2 == 0:
             raise ValueError("an odd number of points")
         return k
+
+
+class LocalOptions(Frozen):
+    """Convolutions in physical units."""
+
+    width: int = Field(default=32, ge=1, description="channels of the hidden fields")
+    layers: int = Field(default=4, ge=1)
+    kernel: int = Field(default=3, ge=1, description="points of each convolution on the train rung, odd")
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, k: int) -> int:
+        if k % 2 == 0:
+            raise ValueError("an odd number of points")
+        return k

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anchorbench.config import Frozen, validated
 from anchorbench.errors import ConfigError, ModelError, unknown
-from anchorbench.models.options import FnoOptions, UnetOptions
+from anchorbench.models.options import FnoOptions, LocalOptions, UnetOptions
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -41,6 +41,9 @@ class BuiltIn(NamedTuple):
 
 BUILT_IN: dict[str, BuiltIn] = {
     "fno": BuiltIn("fno", "FNO", FnoOptions, "Fourier neural operator, any grid, 1 to 3 dimensions (Li et al. 2021)"),
+    "local": BuiltIn(
+        "local_net", "LocalNet", LocalOptions, "convolutions in physical units, any grid, 1 to 3 dimensions"
+    ),
     "unet": BuiltIn("unet", "UNet", UnetOptions, "U-Net, convolutions in grid points, 2 dimensions"),
 }
 

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anchorbench.errors import ModelError
+from anchorbench.fields.carry import on_grid
 from anchorbench.fields.grid import Grid
-from anchorbench.models.local import on_grid, pad
+from anchorbench.models.local import pad
 from anchorbench.models.options import UnetOptions
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from anchorbench.analysis import ROUNDING, Cells, Curve, Interval, Verdict, curve, explain, judge
 from anchorbench.analysis.intervals import GIVEN_SEEDS
-from anchorbench.config import LadderSpec, RunSpec
+from anchorbench.config import LadderSpec, RunSpec, targets_of
 from anchorbench.fields import Grid
 from anchorbench.methods.base import Plan
 from anchorbench.methods.registry import METHODS, REFERENCES, build_method
@@ -37,12 +37,12 @@ class Group:
         self.ladder = LadderSpec(**json.loads(self.attrs["ladder"]))
         self.provenance: dict[str, str] = json.loads(self.attrs["provenance"])
         self.sigma = float(np.atleast_1d(self.attrs["sigma"])[0])
-        self.rungs = list(self.ladder.rungs)
+        self.rungs = [rung for rung in self.ladder.rungs if rung > (self.spec.input_rung or 0)]
         self.finest = Grid.from_dict(self.ladder.grid)
 
     @property
     def variable(self) -> Any:
-        return self.ladder.variables[0]
+        return self.ladder.variables[targets_of(self.ladder.variables)[0]]
 
     @property
     def _floor_of_one_step(self) -> float | None:
@@ -50,10 +50,15 @@ class Group:
         return {int(rung): float(e) for rung, e in json.loads(self.attrs["floor"]).items()}.get(self.spec.band_rung)
 
     @property
+    def _one_step(self) -> bool:
+        """True where the lead is what the floor was measured over; fields without time have one step."""
+        return self.spec.lead == (1 if self.ladder.time_step else 0)
+
+    @property
     def notes(self) -> list[str]:
         """What holds for every curve of the group."""
         notes = [seeds_note(self.native_families)]
-        if self._floor_of_one_step is not None and self.spec.lead != 1:
+        if self._floor_of_one_step is not None and not self._one_step:
             notes.append("the truth's floor is known for one step only: no point leaves the fit for it here")
         return [note for note in notes if note is not None]
 
@@ -65,7 +70,7 @@ class Group:
     def floor(self) -> dict[int, float]:
         """The truth's own error in ρ₀'s band over the lead, in σ: the same field, so the same number, on every rung."""
         band = self._floor_of_one_step
-        if band is None or self.spec.lead != 1:
+        if band is None or not self._one_step:
             return {}
         return {rung: band / self.sigma for rung in self.rungs if rung >= self.spec.band_rung}
 
@@ -150,6 +155,7 @@ class Group:
             seen=seen,
             native=self.native_cells(spec) or None,
             floor=self.floor,
+            fixed_input=spec.input_rung is not None,
             delta=self.delta,
         )
         if spec.train is None:
@@ -245,7 +251,7 @@ class Group:
             "protocol": self.spec.protocol,
             "variable": self.variable.name,
             "unit": self.variable.units,
-            "lead": self.spec.lead * self.ladder.time_step,
+            "lead": self.spec.lead * self.ladder.time_step if self.spec.lead else None,
             "lead_unit": self.ladder.time_unit,
             "train_rung": self.spec.band_rung,
         }
@@ -259,10 +265,16 @@ class Group:
             "train_seconds": mean_seconds(family.runs),
             "steps": spec.train.steps,
             "samples": samples,
-            "train_points": round(samples * sum(share * rung**self.finest.ndim for rung, share in mix.items())),
+            "train_points": round(samples * sum(share * self._points(rung) for rung, share in mix.items())),
             "parameters": None,
             "device": family.runs[0].run.environment().get("device"),
         }
+
+    def _points(self, rung: int) -> int:
+        """Points of a grid; of a level between two rungs, which a method may restrict to, in proportion."""
+        if rung in self.rungs:
+            return self.finest.with_rung(rung).n_points
+        return round(self.finest.n_points * (rung / self.finest.rung) ** self.finest.ndim)
 
     def describe(self) -> dict[str, Any]:
         head = self._head()

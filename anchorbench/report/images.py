@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from anchorbench.report.document import Curve, Group, at, finite, group_rungs, heading, is_method, label_of, rungs_of
+from anchorbench.report.lines import lines
 from anchorbench.report.style import look
 
 MOST_FIELDS = 4  # methods drawn: more make a figure that no page holds
@@ -24,6 +25,8 @@ Rows = list[tuple[str, Images]]
 
 def fields(group: Group, curves: Sequence[Curve]) -> Figure:
     """One sample on three rungs: the truth, each method's prediction, and prediction − truth; limits are shared."""
+    if group["fields"].get("kind") == "lines":
+        return lines(group, curves)
     with look():
         held: dict[str, Any] = dict(group["fields"])
         rungs = [r for r in rungs_of(held) or group_rungs(held["truth"], curves) if at(held["truth"], r) is not None]
@@ -84,7 +87,7 @@ def _draw_images(
                     scale = "" if not train else ", train rung" if rung == train else f", {rung / train:.3g}×"
                     ax.set_title(f"{rung:g} points{scale}", size=7, pad=3)
                 if column == 0:
-                    ax.set_ylabel(textwrap.fill(name, 20), parse_math=False, size=7, labelpad=4)
+                    ax.set_ylabel(textwrap.fill(name, max(9, int(14.5 * tall))), parse_math=False, size=7, labelpad=4)
             y -= tall + gap
         if drawn is not None:
             bar = figure.add_axes(

@@ -14,7 +14,7 @@ import yaml
 
 from anchorbench.analysis.intervals import SEEDS_FOR_RANDOM
 from anchorbench.config import LadderSpec, Preset, RunSpec, TrainOptions, load_preset, validated
-from anchorbench.data.catalog import load_catalog
+from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch import Request, request
 from anchorbench.data.ladder import Ladder
 from anchorbench.errors import AnchorbenchError
@@ -68,7 +68,7 @@ def missing(group: Group) -> list[dict[str, str]]:
                 ),
             )
     there = {f.spec.method for f in group.references}
-    offered = available(Ladder(ladder, Path(), {"masked": False, "static": []}))
+    offered = available(Ladder(ladder, Path(), {"masked": False, "static": []}), group.spec.task)
     absent = [reference for reference in offered if reference not in there]
     if absent and group.methods:
         family = group.methods[0]
@@ -142,9 +142,11 @@ def _where(spec: RunSpec, ladder: LadderSpec | None) -> list[str]:
         words += ["--source", spec.source]
     if usual is None or usual.entry.default_task != spec.task:
         words += ["--task", spec.task]
-    if ladder is None or wanted is None:
-        return words
     settings = []
+    if spec.input_rung is not None and (ladder is None or spec.input_rung != ladder.rungs[0]):
+        settings.append(f"task.input_rung={spec.input_rung}")
+    if ladder is None or wanted is None:
+        return [*words, *(part for setting in settings for part in ("--set", setting))]
     if ladder.rungs != wanted.spec.rungs:
         settings.append(f"data.rungs={','.join(map(str, ladder.rungs))}")
         again = _tolerant(
@@ -153,7 +155,7 @@ def _where(spec: RunSpec, ladder: LadderSpec | None) -> list[str]:
             )
         )
         wanted = again or wanted
-    if ladder.source == "generated":
+    if ladder.source.startswith("generated"):
         settings += _differences("data.generator", ladder.origin, wanted.spec.origin)
     else:
         for part in ("crop", "selection"):

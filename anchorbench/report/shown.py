@@ -9,6 +9,7 @@ import numpy as np
 
 from anchorbench.config import Variable
 from anchorbench.fields import Grid
+from anchorbench.fields.sphere import covers_sphere
 from anchorbench.report.scored import Family, labels
 
 
@@ -16,10 +17,12 @@ def spectra(methods: Sequence[Family], grid: Grid, rungs: Sequence[int], *, band
     """Mean power spectra over seeds: of the truth, each method's prediction and its error, by rung."""
     if not methods:
         return None
-    first = methods[0].runs[0]
+    first, sphere = methods[0].runs[0], covers_sphere(grid)
     out: dict[str, Any] = {
-        "unit": f"rad/{grid.unit}" if grid.unit != "1" else "rad",
-        "k_train_nyquist": grid.with_rung(band_rung).k_nyquist,
+        "unit": "" if sphere else f"rad/{grid.unit}" if grid.unit != "1" else "rad",
+        "axis": "total wavenumber l" if sphere else "wavenumber k",
+        # On the sphere the degrees that a grid of N rows holds end at N/2.
+        "k_train_nyquist": band_rung / 2 if sphere else grid.with_rung(band_rung).k_nyquist,
         **{name: {} for name in ("k", "truth", "predictions", "error")},
     }
     for rung in rungs:
@@ -40,23 +43,31 @@ def spectra(methods: Sequence[Family], grid: Grid, rungs: Sequence[int], *, band
 def fields(
     methods: Sequence[Family], grid: Grid, rungs: Sequence[int], variable: Variable, *, band_rung: int
 ) -> dict[str, Any] | None:
-    """One window of the test split on three rungs, from each method's first seed."""
-    if not methods or grid.ndim != 2:
+    """One window of the test split on three rungs, from each method's first seed; of a volume its middle plane."""
+    if not methods:
         return None
     finer = [rung for rung in rungs if rung > band_rung]
     picked = sorted({band_rung, *finer[(len(finer) - 1) // 2 :][:1], *finer[-1:]})
     shown = {
-        label: {rung: family.runs[0].fields(rung) for rung in picked}
+        label: {rung: _plane(family.runs[0].fields(rung)) for rung in picked}
         for label, family in zip(labels(methods), methods, strict=True)
     }
     one = next(iter(shown.values()))
+    box = list(zip(grid.origin or (0.0,) * grid.ndim, grid.extent, strict=True))[-2:]
     return {
         "rungs": picked,
         "truth": {rung: one[rung]["truth"] for rung in picked},
         "predictions": {
             label: {rung: by_rung[rung]["prediction"] for rung in picked} for label, by_rung in shown.items()
         },
-        "extent": [0.0, grid.extent[1], 0.0, grid.extent[0]],
+        "extent": [end for axis in reversed(box) for end in (axis[0], axis[0] + axis[1])],
+        "kind": "lines" if grid.ndim == 1 else "images",
+        "x": {rung: grid.with_rung(rung).coordinates(grid.ndim - 1).tolist() for rung in picked},
+        "chosen_blind": True,
         "unit": grid.unit,
         "cmap": "rain" if "rain" in variable.name else "diverging",
     }
+
+
+def _plane(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: u[len(u) // 2] if u.ndim == 3 else u for name, u in fields.items()}

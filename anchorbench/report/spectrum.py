@@ -70,7 +70,8 @@ def spectrum(group: Group, curves: Sequence[Curve]) -> Figure:
         upper.set_ylabel("power spectrum")
         lower.set_ylabel("error / truth")
         unit = str(spectra.get("unit") or "")
-        lower.set_xlabel(f"wavenumber k{f' ({unit})' if unit else ''}", labelpad=2, parse_math=False)
+        axis = str(spectra.get("axis") or "wavenumber k")
+        lower.set_xlabel(f"{axis} ({unit})" if unit else axis, labelpad=2, parse_math=False)
     return figure
 
 

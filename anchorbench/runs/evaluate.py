@@ -17,9 +17,10 @@ import xarray as xr
 from torch import Tensor, nn
 
 from anchorbench.analysis import Sums, budget, score
+from anchorbench.config import inputs_of, targets_of
 from anchorbench.data.samples import Batch
 from anchorbench.errors import RunError
-from anchorbench.fields import Grid, project, prolong, radial_spectrum
+from anchorbench.fields import project, prolong, radial_spectrum
 from anchorbench.methods.references import Predictor, build_reference
 from anchorbench.runs.session import Session
 from anchorbench.runs.store import RunFolder
@@ -55,7 +56,12 @@ def evaluate(
     spec = session.spec
     if trained is None:
         predict = build_reference(
-            spec.method, session.ladder, band=session.band, normaliser=session.normaliser, lead=spec.lead
+            spec.method,
+            session.ladder,
+            task=spec.task,
+            band=session.band,
+            normaliser=session.normaliser,
+            lead=spec.lead,
         )
     else:
         predict = method_predictor(session, trained)
@@ -80,13 +86,20 @@ def method_predictor(session: Session, trained: nn.Module) -> Predictor:
     return predict
 
 
-def coarse_input(batch: Batch, band: Grid, session: Session) -> Batch:
-    """The batch with its inputs projected on ρ₀'s band, still on its own grid: P u.
+def coarse_input(batch: Batch, home: Batch, session: Session) -> Batch:
+    """The batch with its inputs projected on ρ₀'s band, still on its own grid: P u.  home: the same samples at ρ₀.
+
+    A variable with a restriction of its own (a coefficient that must stay positive) is what it is at ρ₀, repeated.
 
     Missing points stay 0, as in every batch.  The mask itself stays that of the batch's rung: the information that is
     held is the fields', not where they were observed.
     """
-    seen = project(batch.inputs, band, how=session.ladder.restriction, weights=batch.input_mask)
+    seen = project(batch.inputs, home.grid, how=session.ladder.restriction, weights=batch.input_mask)
+    variables, frames = session.ladder.spec.variables, session.spec.frames_in
+    for place, number in enumerate(inputs_of(variables)):
+        if variables[number].restriction is not None:
+            own = slice(place * frames, (place + 1) * frames)
+            seen[:, own] = prolong(home.inputs[:, own], batch.grid, how="block_mean")
     if batch.input_mask is not None:
         # A cell of ρ₀ that is observed in part has a mean, and prolonged it would fill the part that is missing.  The
         # mask is of all frames together: what one of them did observe is not 0, and keeps its mean.
@@ -100,7 +113,7 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
     windows = session.test_windows(rung)
     # A native run has no prediction at ρ₀: it is compared on its own rung alone.
     at_home = session.test_windows(band.rung) if session.spec.kind == "method" and rung >= band.rung else None
-    grid, scale = windows.grid, session.channel_scale
+    grid, scale = windows.out_grid, session.channel_scale
     size = max(1, POINTS_PER_BATCH // grid.n_points)
     result: RungResult | None = None
     taper: Literal["hann"] | None = None if all(grid.periodic) else "hann"
@@ -119,12 +132,14 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
         }
         part = RungResult(score(out, batch.targets, **common))
         if at_home is not None:
-            home = predict(at_home.batch(numbers))
+            home_batch = at_home.batch(numbers)
+            home = predict(home_batch)
             # In float64: its flatness is asserted far below what float32 would leave.
             upsampled = prolong(home.double(), grid, how=how)
             part.coarse = score(upsampled, batch.targets, **common)
             if rung > band.rung:
-                held = predict(coarse_input(batch, band, session))
+                # What is super-resolved is below ρ₀ already: information is held as it is.
+                held = out if session.spec.input_rung else predict(coarse_input(batch, home_batch, session))
                 part.sums = part.sums.joined(budget(out, held, home, batch.targets, **common))
         for name, u in (("prediction", out), ("truth", batch.targets), ("error", out - batch.targets)):
             seen = u if batch.mask is None else u * (batch.mask > 0)
@@ -158,7 +173,7 @@ def shown_window(session: Session) -> int:
     if not session.ladder.masked:
         return 0
     windows = session.test_windows(session.ladder.rungs[0])
-    size = max(1, POINTS_PER_BATCH // windows.grid.n_points)
+    size = max(1, POINTS_PER_BATCH // windows.out_grid.n_points)
     variances = [
         windows.batch(range(first, min(first + size, len(windows)))).targets[:, 0].flatten(1).var(1).cpu()
         for first in range(0, len(windows), size)
@@ -170,7 +185,7 @@ def _one_window(session: Session, batch: Batch, out: Tensor, *, pick: int) -> di
     """Truth and prediction of one window, physical units, missing points NaN: (*grid) each."""
     shown = {}
     for name, u in (("prediction", out), ("truth", batch.targets)):
-        physical = session.normaliser.undo(u[pick : pick + 1])[0, 0]
+        physical = session.target_units.undo(u[pick : pick + 1])[0, 0]
         if batch.mask is not None:
             physical = torch.where(batch.mask[pick, 0] > 0, physical, torch.nan)
         shown[name] = physical.float().cpu().numpy()
@@ -210,14 +225,17 @@ def write_curve(path: Path, session: Session, results: dict[int, RungResult]) ->
         rows = [np.pad(r.spectra[name], (0, rings - len(r.spectra[name])), constant_values=np.nan)
                 for r in results.values()]  # fmt: skip
         data[f"spectrum_{name}"] = (("rung", "k"), np.stack(rows))
+    variables = session.ladder.spec.variables
+    targets = targets_of(variables)
+    units = session.band_normaliser.only(targets)
     data.attrs = {
         "Conventions": "CF-1.11",
         "spec": session.spec.digest,
         "band_rung": session.band.rung,
         "train_rung": session.spec.train_rung,
-        "sigma": list(session.band_normaliser.std),
-        "mean": list(session.band_normaliser.mean),
-        "variables": [v.name for v in session.ladder.spec.variables],
+        "sigma": list(units.std),
+        "mean": list(units.mean),
+        "variables": [variables[i].name for i in targets],
         "ladder": session.ladder.spec.model_dump_json(),
         "provenance": json.dumps(session.ladder.about["attrs"]),
         "floor": json.dumps(session.ladder.floor),

@@ -18,9 +18,10 @@ from anchorbench.methods.base import Plan
 from anchorbench.methods.references import available
 from anchorbench.methods.registry import METHODS, build_method, check_method
 from anchorbench.models.registry import BUILT_IN, build, validate_options
+from anchorbench.runs.footing import FOOTINGS, Footing, doubled, on_footing
 
 #: What `train --set` may change; `data` is the ladder's and is taken out before.
-GROUPS = ("train", "model", "method", "native")
+GROUPS = ("task", "train", "model", "method", "native")
 
 
 class NativeOptions(Frozen):
@@ -36,6 +37,14 @@ class NativeOptions(Frozen):
         return (rungs,) if isinstance(rungs, int) else rungs
 
 
+class TaskOptions(Frozen):
+    """What a task leaves open."""
+
+    input_rung: int | None = Field(
+        default=None, description="of super_resolve: where the inputs are; null: the ladder's coarsest rung"
+    )
+
+
 def plan_runs(
     request: Request,
     *,
@@ -46,8 +55,17 @@ def plan_runs(
     train_rung: int | None = None,
     settings: Mapping[str, Any] | None = None,
     with_references: bool = False,
+    native_seeds: int = 1,
+    footing: Footing = "steps",
+    yardstick: str | None = None,
+    double_width: bool = False,
 ) -> list[RunSpec]:
     """All runs of a `train`: the untrained references, each method and seed, and, where asked for, baseline and native.
+
+    native_seeds: how many of the seeds `native` has.  footing: `cost` chooses the steps by which each training costs
+    what the yardstick's does, `parameters` the width (footing.py).  yardstick: the model whose baseline it is; null:
+    for `cost` each model's own, for `parameters` the preset's.  double_width: of the models, to see whether the error
+    at the train rung is limited by capacity.
 
     Everything that can be wrong in the words is found here, before anything is fetched or trained.
 
@@ -67,22 +85,40 @@ def plan_runs(
     for name in given.get("method", {}):
         if name in METHODS and name not in methods:
             raise ConfigError(f"--set method.{name}: {unknown('method asked for', name, methods)}")
+    options = validated(TaskOptions, given.get("task", {}), where="task")
     preset = load_preset(request.spec.size, request.entry.name)
     rung = request.size.train_rung if train_rung is None else train_rung
     ladder = Ladder(request.spec, Path(), {"masked": False, "static": []})
     _require(ladder, rung)
     seed_list = sorted(set(seeds))
 
-    specs = [_reference(request, ladder, name, task=task, rung=rung) for name in available(ladder)]
-    words: dict[str, Any] = {"model": model, "task": task, "rung": rung, "settings": given}
+    common = _common(request, ladder, task=task, rung=rung, options=options)
+    specs = [_reference(common, name, rung=rung) for name in available(ladder, task)]
+    _check_footing(footing, given, double_width=double_width)
+    words: dict[str, Any] = {"common": common, "rung": rung, "double_width": double_width}
+
+    def made(method: str, settings: Mapping[str, Any], *, measured: bool = True) -> RunSpec:
+        spec = _method_spec(ladder, preset, method, model=model, settings=settings, **words)
+        if footing == "steps" or not measured:
+            return spec
+        return on_footing(spec, ladder.spec, footing=footing, yardstick=beside(spec.model))
+
+    def beside(own: str) -> RunSpec:
+        """The baseline that is measured against: `method.option` is for what was asked for by name."""
+        of = yardstick or (preset.model if footing == "parameters" else own)
+        settings = {k: v for k, v in given.items() if k != "method" and (k != "model" or of == own)}
+        return _method_spec(ladder, preset, "baseline", model=of, settings=settings, **words)
+
     for method in dict.fromkeys(methods):
-        one = _method_spec(request, ladder, preset, method, **words)
+        one = made(method, given)
         specs += [one.model_copy(update={"seed": seed}) for seed in seed_list]
-    # `method.option` is for what was asked for by name; a baseline that stands beside it keeps its own.
-    baseline = next((spec for spec in specs if spec.method == "baseline"), None) or _method_spec(
-        request, ladder, preset, "baseline", **words | {"settings": {k: v for k, v in given.items() if k != "method"}}
+    # So too a baseline that stands beside others as their reference: it keeps its own options.
+    baseline = next((spec for spec in specs if spec.method == "baseline"), None) or made(
+        "baseline", {k: v for k, v in given.items() if k != "method"}, measured=with_references
     )
-    natives = native_specs(baseline, ladder, preset, given.get("native", {}), seed=seed_list[0])
+    natives: list[RunSpec] = []
+    for seed in seed_list[:native_seeds]:
+        natives += native_specs(baseline, ladder, preset, given.get("native", {}), seed=seed)
     if with_references:
         if "baseline" not in methods:
             specs += [baseline.model_copy(update={"seed": seed}) for seed in seed_list]
@@ -119,12 +155,22 @@ def native_specs(
                 "kind": "native",
                 "train_rung": rung,
                 "seed": seed,
+                "footing": None,
                 "train": validated(TrainOptions, train, where="native.train"),
             }
         )
         specs.append(spec)
         before = spec
     return specs
+
+
+def _check_footing(footing: str, settings: Mapping[str, Any], *, double_width: bool) -> None:
+    """Raises ConfigError for a footing that there is not, or that would undo a width that is asked for."""
+    if footing not in FOOTINGS:
+        raise ConfigError(unknown("footing", footing, FOOTINGS))
+    if footing == "parameters" and (double_width or "width" in settings.get("model", {})):
+        asked = "twice the width" if double_width else "model.width"
+        raise ConfigError(f"footing parameters chooses the width, so {asked} cannot be asked for", do="footing cost")
 
 
 def _require(ladder: Ladder, *rungs: int) -> None:
@@ -136,9 +182,9 @@ def _require(ladder: Ladder, *rungs: int) -> None:
         raise LadderError(error.what, do=f"to have it made:  --set data.rungs={wanted}") from None
 
 
-def _reference(request: Request, ladder: Ladder, name: str, *, task: str, rung: int) -> RunSpec:
+def _reference(common: Mapping[str, Any], name: str, *, rung: int) -> RunSpec:
     return RunSpec(
-        **_common(request, ladder, task=task),
+        **common,
         kind="reference",
         model="none",
         method=name,
@@ -149,18 +195,20 @@ def _reference(request: Request, ladder: Ladder, name: str, *, task: str, rung: 
 
 
 def _method_spec(
-    request: Request,
     ladder: Ladder,
     preset: Preset,
     method: str,
     *,
+    common: Mapping[str, Any],
     model: str | None,
-    task: str,
     rung: int,
     settings: Mapping[str, Any],
+    double_width: bool = False,
 ) -> RunSpec:
     model = model or preset.model
     model_options = validate_options(model, merged(preset.models.get(model, {}), settings.get("model", {})))
+    if double_width:
+        model_options = doubled(model, model_options)
     if model not in BUILT_IN:
         # A model of the user's own is built once now: its mistakes belong before the data.
         build(model, in_channels=2, out_channels=1, grid=ladder.grid(rung), options=model_options)
@@ -168,10 +216,10 @@ def _method_spec(
     given = settings.get("method", {})
     own = {name: value for name, value in given.items() if name not in METHODS}
     method_options = merged(preset.methods.get(method, {}), own, given.get(method, {}))
-    checked = build_method(method, Plan.of(ladder.spec, rung), method_options, task=task)
+    checked = build_method(method, Plan.of(ladder.spec, rung), method_options, task=common["task"])
     train = validated(TrainOptions, merged(preset.train, settings.get("train", {})), where="train")
     return RunSpec(
-        **_common(request, ladder, task=task),
+        **common,
         model=model,
         model_options=model_options,
         model_digest=file_digest(model),
@@ -183,20 +231,37 @@ def _method_spec(
     )
 
 
-def _common(request: Request, ladder: Ladder, *, task: str) -> dict[str, Any]:
+def _common(request: Request, ladder: Ladder, *, task: str, rung: int, options: TaskOptions) -> dict[str, Any]:
+    """What all runs of a task share.  Raises ConfigError where the dataset is not made for the task."""
     entry = request.entry
-    lead = round(entry.time.lead / ladder.spec.time_step)
-    frames = request.options.get("frames", math.inf)
-    if entry.frames_in + lead > frames:
-        raise ConfigError(f"{frames} frames a sample are too few for {entry.frames_in} in and lead {lead}")
+    lead, frames_in, extra = 0, 1, {}
+    if task == "forecast":
+        if entry.time is None:
+            raise ConfigError(f"dataset '{entry.name}' has no time: there is nothing to forecast")
+        lead, frames_in = round(entry.time.lead / ladder.spec.time_step), entry.frames_in
+        frames = getattr(request.options, "frames", math.inf)
+        if frames_in + lead > frames:
+            raise ConfigError(f"{frames} frames a sample are too few for {frames_in} in and lead {lead}")
+    if task == "super_resolve":
+        given = ladder.rungs[0] if options.input_rung is None else options.input_rung
+        _require(ladder, given)
+        if given >= rung:
+            raise ConfigError(
+                f"super_resolve: the inputs' rung {given} is not coarser than the train rung {rung}",
+                do=f"--set task.input_rung={ladder.rungs[0]}, or a finer --train-rung",
+            )
+        extra = {"input_rung": given}
+    elif options.input_rung is not None:
+        raise ConfigError(f"task.input_rung belongs to super_resolve, not to {task}")
     return {
+        **extra,
         "ladder": ladder.spec.digest,
         "dataset": entry.name,
         "source": request.source,
         "size": request.spec.size,
         "task": task,
         "lead": lead,
-        "frames_in": entry.frames_in,
+        "frames_in": frames_in,
     }
 
 
@@ -209,4 +274,5 @@ def file_digest(model: str) -> str | None:
 def group_key(spec: RunSpec) -> str:
     """Runs with one key belong on one figure: the same ladder, task, lead and scored band."""
     parts = [spec.ladder, spec.task, spec.lead, spec.frames_in, spec.band_rung, spec.protocol]
+    parts += [] if spec.input_rung is None else [spec.input_rung]
     return digest_of(parts)[:12]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from anchorbench.config import RunSpec
+from anchorbench.config import RunSpec, inputs_of, targets_of
 from anchorbench.data.ladder import Ladder, Split, TrainingView
 from anchorbench.data.samples import Batch, Normaliser, Windows
 from anchorbench.errors import AnchorbenchError, ConfigError, ModelError
@@ -33,7 +33,7 @@ class Session:
     @cached_property
     def plan(self) -> Plan:
         increment = self.spec.train is not None and self.spec.train.increment
-        return Plan.of(self.ladder.spec, self.spec.train_rung, increment=increment)
+        return Plan.of(self.ladder.spec, self.spec.train_rung, increment=increment, lead=self.spec.lead)
 
     @cached_property
     def method(self) -> Method:
@@ -44,7 +44,8 @@ class Session:
         """What training may open: the method's own rungs, and for a zero-shot one none above the train rung."""
         if self.spec.kind == "reference":
             return TrainingView(self.ladder, (self.spec.train_rung,))
-        allowed: Iterable[int] = (self.spec.train_rung, *self.method.rungs())
+        given = () if self.spec.input_rung is None else (self.spec.input_rung,)
+        allowed: Iterable[int] = (self.spec.train_rung, *self.method.rungs(), *given)
         if self.method.track is Track.ZERO_SHOT:
             allowed = [rung for rung in allowed if rung <= self.spec.train_rung]
         return TrainingView(self.ladder, allowed)
@@ -58,6 +59,11 @@ class Session:
         """The grid of the rung whose band is scored."""
         return self.ladder.grid(self.spec.band_rung)
 
+    @property
+    def target_units(self) -> Normaliser:
+        """Of the variables that the model is asked for."""
+        return self.normaliser.only(targets_of(self.ladder.spec.variables))
+
     @cached_property
     def band_normaliser(self) -> Normaliser:
         """σ of every score: of the band's rung, training split.  A `native` run trains in units of its own rung."""
@@ -68,13 +74,16 @@ class Session:
     @property
     def channel_scale(self) -> torch.Tensor:
         """σ of the scores in units of this run's own normalisation: (C',), float64."""
-        own = torch.tensor(self.normaliser.std, dtype=torch.float64)
-        return torch.tensor(self.band_normaliser.std, dtype=torch.float64) / own
+        band = self.band_normaliser.only(targets_of(self.ladder.spec.variables))
+        own = torch.tensor(self.target_units.std, dtype=torch.float64)
+        return torch.tensor(band.std, dtype=torch.float64) / own
 
     @property
     def scored_rungs(self) -> tuple[int, ...]:
-        """Every rung; a native run only its own, where it is compared."""
-        return (self.spec.train_rung,) if self.spec.kind == "native" else self.ladder.rungs
+        """Every rung, to super-resolve those above the input's; a native run only its own, where it is compared."""
+        if self.spec.kind == "native":
+            return (self.spec.train_rung,)
+        return tuple(rung for rung in self.ladder.rungs if rung > (self.spec.input_rung or 0))
 
     def training_windows(self, split: Split, rung: int) -> Windows:
         self.view.open(split, rung)
@@ -84,7 +93,7 @@ class Session:
         return self._windows("test", rung)
 
     def _windows(self, split: Split, rung: int) -> Windows:
-        static = self.ladder.static(rung)
+        static = self.ladder.static(self.spec.input_rung or rung)
         if static is not None:
             static = static / self.static_scale
         return Windows(
@@ -94,6 +103,7 @@ class Session:
             frames_in=self.spec.frames_in,
             lead=self.spec.lead,
             normaliser=self.normaliser,
+            in_rung=self.spec.input_rung,
             static=None if static is None else torch.from_numpy(static),
             device=self.device,
         )
@@ -108,7 +118,7 @@ class Session:
 
     def in_channels(self) -> int:
         """Frames of every variable, static fields, the mask where something is missing, the method's code."""
-        variables = len(self.ladder.spec.variables)
+        variables = len(inputs_of(self.ladder.spec.variables))
         n_static = len(self.ladder.about["static"])
         return self.spec.frames_in * variables + n_static + int(self.ladder.masked) + self.method.extra_channels()
 
@@ -118,7 +128,7 @@ class Session:
         model = build(
             self.spec.model,
             in_channels=self.in_channels(),
-            out_channels=len(self.ladder.spec.variables),
+            out_channels=len(targets_of(self.ladder.spec.variables)),
             grid=self.plan.train_grid,
             options=self.spec.model_options,
         )
@@ -138,22 +148,30 @@ def require_runs_everywhere(session: Session) -> None:
     """
     module = session.build_model().eval()
     finest, noise = session.ladder.finest, torch.Generator().manual_seed(0)
+    variables = session.ladder.spec.variables
+    shared = inputs_of(variables) == targets_of(variables)
     for rung in sorted({*session.method.mix(), *session.scored_rungs}):
         grid = finest.with_rung(rung)
-        frames, variables = session.spec.frames_in, len(session.ladder.spec.variables)
+        given = grid if session.spec.input_rung is None else finest.with_rung(session.spec.input_rung)
 
-        def field(channels: int, grid: Grid = grid) -> torch.Tensor:
-            return torch.randn(1, channels, *grid.shape, generator=noise).to(session.device)
+        def field(channels: int, grid: Grid = given) -> torch.Tensor:
+            # Small about the mean: a coefficient must stay positive.
+            return 0.1 * torch.randn(1, channels, *grid.shape, generator=noise).to(session.device)
 
-        mask = torch.ones(1, 1, *grid.shape, device=session.device) if session.ladder.masked else None
+        def mask(grid: Grid) -> torch.Tensor | None:
+            return torch.ones(1, 1, *grid.shape, device=session.device) if session.ladder.masked else None
+
         batch = Batch(
-            inputs=field(frames * variables),
-            targets=field(variables),
-            grid=grid,
+            inputs=field(session.spec.frames_in * len(inputs_of(variables))),
+            targets=field(len(targets_of(variables)), grid),
+            grid=given,
             out_grid=grid,
             clusters=torch.zeros(1, dtype=torch.long, device=session.device),
-            mask=mask,
-            input_mask=mask,
+            mask=mask(grid),
+            input_mask=mask(given),
+            newest=None if shared else (),
+            in_units=session.normaliser.only(inputs_of(variables)),
+            out_units=session.target_units,
             static=field(n) if (n := len(session.ladder.about["static"])) else None,
         )
         try:

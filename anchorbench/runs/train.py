@@ -197,6 +197,8 @@ def validation_error(session: Session, trained: nn.Module, windows: Windows, *, 
         out = session.method.predict(trained, batch, members=1, rng=None).mean(0)
         squared = (out - batch.targets).double().square()
         w = torch.ones_like(squared) if batch.mask is None else batch.mask.double().expand_as(squared)
+        if not batch.out_grid.is_uniform:
+            w = w * batch.out_grid.area_weights().to(w)
         total += float((w * squared).sum())
         weight += float(w.sum())
     trained.train()

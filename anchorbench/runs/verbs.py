@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from anchorbench.config import RunSpec
-from anchorbench.data.catalog import Catalog, load_catalog
-from anchorbench.data.fetch import Request, announce, fetch, request
-from anchorbench.data.ladder import Ladder, find_ladder
+from anchorbench.data.catalog import Catalog
+from anchorbench.data.catalog_file import load_catalog
+from anchorbench.data.fetch import announce, fetch, request
+from anchorbench.data.ladder import find_ladder
+from anchorbench.data.own import with_own
 from anchorbench.errors import RunError
+from anchorbench.runs.estimate import estimate_seconds, kind_of, megabytes, minutes
 from anchorbench.runs.evaluate import evaluate
+from anchorbench.runs.examine import Examination, examine, require_finished
+from anchorbench.runs.footing import Footing
 from anchorbench.runs.plan import file_digest, plan_runs
 from anchorbench.runs.session import (
     Session,
@@ -29,7 +30,7 @@ from anchorbench.runs.session import (
     set_threads,
 )
 from anchorbench.runs.store import RunFolder, read_spec
-from anchorbench.runs.train import Progress, draw_batch, step_generator
+from anchorbench.runs.train import Progress
 from anchorbench.runs.warm_start import donor_of, require_permitted
 from anchorbench.runs.work import Job, carry_out_all
 
@@ -52,6 +53,8 @@ class Asked:
     with_references: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    footing: Footing = "steps"
+    double_width: bool = False
 
 
 def train_all(
@@ -74,7 +77,11 @@ def train_all(
     run is.  Raises AnchorbenchError; where some runs fail and others do not, RunError at the end names those that did.
     """
     wanted = request(
-        catalog or load_catalog(), asked.dataset, size=asked.size, source=asked.source, settings=asked.data
+        with_own(catalog or load_catalog(), cache),
+        asked.dataset,
+        size=asked.size,
+        source=asked.source,
+        settings=asked.data,
     )
     specs = plan_runs(
         wanted,
@@ -85,10 +92,12 @@ def train_all(
         train_rung=asked.train_rung,
         settings=asked.settings,
         with_references=asked.with_references,
+        footing=asked.footing,
+        double_width=asked.double_width,
     )
-    _require_writable(results)
+    require_writable(results)
     folders = [RunFolder.at(spec, results) for spec in specs]
-    _require_warm_starts(folders)
+    require_warm_starts(folders)
     where = choose_device(device)
     make_deterministic(where)
     left = [run.spec for run in folders if force or not run.finished]
@@ -107,8 +116,8 @@ def train_all(
     set_threads(n_threads)
     seconds: dict[str, float] = {}
     if left:
-        counts = Counter(_kind(spec) for spec in left)
-        one_of_each = {_kind(spec): spec for spec in left}
+        counts = Counter(kind_of(spec) for spec in left)
+        one_of_each = {kind_of(spec): spec for spec in left}
         for spec in one_of_each.values():
             if spec.train is not None:
                 require_runs_everywhere(Session(spec, ladder, where))
@@ -116,12 +125,12 @@ def train_all(
         training = sum(n * seconds[kind] for kind, n in counts.items())
         say(
             f"{len(left)} of {len(specs)} runs to do, {n_workers} at once on {where}: "
-            f"about {_minutes(training / n_workers)} of training, evaluation besides; "
-            f"{_megabytes(left, wanted):.0f} MB in {results}"
+            f"about {minutes(training / n_workers)} of training, evaluation besides; "
+            f"{megabytes(left, wanted.spec):.0f} MB in {results}"
         )
     jobs = [Job(spec, ladder.spec, cache, results, where.type, n_threads, force, threads is not None) for spec in left]
     # The longest first: a short one fills the gap at the end.
-    jobs.sort(key=lambda job: (-seconds[_kind(job.spec)], job.spec.folder))
+    jobs.sort(key=lambda job: (-seconds[kind_of(job.spec)], job.spec.folder))
 
     def show(name: str, what: str, share: float, progress: Progress | None) -> None:
         detail = what
@@ -132,7 +141,7 @@ def train_all(
 
     failed = carry_out_all(jobs, workers=n_workers, tell=show)
     if failed:
-        raise RunError(_in_words(failed, of=len(jobs)))
+        raise RunError(in_words(failed, of=len(jobs)))
     return [run.path.name for run in folders]
 
 
@@ -141,16 +150,22 @@ def evaluate_again(
     *,
     results: Path,
     cache: Path,
+    tests: Sequence[str] = (),
+    band: int | None = None,
+    rung: int | None = None,
     device: str = "auto",
     threads: int | None = None,
     tell: Tell = lambda name, what, share: None,
 ) -> list[str]:
-    """Score trained runs again and write their curves anew.
+    """Score trained runs again and write their curves anew; or put finished runs to tests, and leave their curves.
 
-    names: of folders in `results`, or paths of folders anywhere.
+    names: of folders in `results`, or paths of folders anywhere.  tests: of `examine.TESTS`.  band: of the test
+    `resolution`; rung: of `information`.
 
-    Raises RunError for a run that is not there or not trained, or whose own model's file has changed since.
+    Raises RunError for a run that is not there or not trained, or whose own model's file has changed since; for a test
+    that there is not, that does not go with a run, or a run that is not finished.
     """
+    asked = Examination(tuple(tests), band=band, rung=rung)
     where = choose_device(device)
     make_deterministic(where)
     set_threads(threads)
@@ -163,38 +178,22 @@ def evaluate_again(
                 f"{run.path.name}: {run.spec.model.rpartition(':')[0]}, its model, is gone or has changed since",
                 do="train it again, or bring the file back",
             )
+    if tests:
+        require_finished(folders)
+    known: dict[Any, Any] = {}
     for run in folders:
         spec, name = run.spec, run.path.name
         ladder = find_ladder(spec.dataset, spec.source, spec.size, spec.ladder, cache)
         session = Session(spec, ladder, where)
         trained = None if spec.train is None else session.trained(run.load_weights())
-        say = partial(tell, name, "evaluating")
         with run.claimed():
-            evaluate(session, run, trained=trained, rungs=session.scored_rungs, on_progress=say)
-            run.finish()
+            if tests:
+                examine(session, run, asked, trained=trained, known=known, tell=partial(tell, name))
+            else:
+                say = partial(tell, name, "evaluating")
+                evaluate(session, run, trained=trained, rungs=session.scored_rungs, on_progress=say)
+                run.finish()
     return [run.path.name for run in folders]
-
-
-def estimate_seconds(spec: RunSpec, ladder: Ladder, device: torch.device, *, steps: int = 2) -> float:
-    """Seconds of training, from a few timed steps on each rung of the mix (untrained weights, thrown away)."""
-    if spec.train is None:
-        return 0.0
-    session = Session(spec, ladder, device)
-    method, module = session.method, session.build_model()
-    drawn = [method.draw_rung(step, step_generator(spec.seed, step)) for step in range(200)]
-    seconds = 0.0
-    for rung in set(drawn):
-        windows = session.training_windows("train", rung)
-        took = []
-        for step in range(steps + 1):
-            rng = step_generator(spec.seed, step)
-            began = time.monotonic()
-            torch.autograd.backward(method.loss(module, draw_batch(windows, spec.train.batch, rng), step=step, rng=rng))
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            took.append(time.monotonic() - began)
-        seconds += min(took[1:]) * drawn.count(rung) / len(drawn)
-    return seconds * spec.train.steps
 
 
 def _run_path(name: str, results: Path) -> Path:
@@ -203,7 +202,7 @@ def _run_path(name: str, results: Path) -> Path:
     return path if len(path.parts) > 1 and not (results / path).exists() else results / path
 
 
-def _require_writable(results: Path) -> None:
+def require_writable(results: Path) -> None:
     existing = next(folder for folder in (results, *results.absolute().parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise RunError(
@@ -211,7 +210,7 @@ def _require_writable(results: Path) -> None:
         )
 
 
-def _require_warm_starts(folders: Sequence[RunFolder]) -> None:
+def require_warm_starts(folders: Sequence[RunFolder]) -> None:
     """Raises RunError where a run is to begin with weights that neither are there nor will be, or may not be its."""
     planned = {run.path.name: run.spec for run in folders}
     for run in folders:
@@ -221,7 +220,7 @@ def _require_warm_starts(folders: Sequence[RunFolder]) -> None:
         require_permitted(run.spec, run.path.parent, planned)
 
 
-def _in_words(failed: Sequence[tuple[str, str]], *, of: int) -> str:
+def in_words(failed: Sequence[tuple[str, str]], *, of: int) -> str:
     """Each message once, with the runs that it is about; without them where it is about the only one."""
     names: dict[str, list[str]] = {}
     for name, message in failed:
@@ -229,17 +228,3 @@ def _in_words(failed: Sequence[tuple[str, str]], *, of: int) -> str:
     if of == 1:
         return failed[0][1]
     return "\n       ".join(f"{', '.join(those)}: {message}" for message, those in names.items())
-
-
-def _kind(spec: RunSpec) -> str:
-    return f"{spec.kind}-{spec.method}-{spec.train_rung}"
-
-
-def _megabytes(specs: Sequence[RunSpec], wanted: Request) -> float:
-    """Weights, optimiser state and curve of each run, roughly; fields dominate at fine rungs."""
-    points = sum(rung**2 for rung in wanted.spec.rungs)
-    return sum(8.0 + 16 * points / 1e6 if spec.train else 1.0 + 16 * points / 1e6 for spec in specs)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

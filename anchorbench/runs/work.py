@@ -33,10 +33,12 @@ from anchorbench.runs.stopping import terminate_as_interrupt
 from anchorbench.runs.store import RunFolder
 from anchorbench.runs.train import Progress, train
 
-#: name of the run, what it does now, share done, and the training's own figures where it trains
+#: name of the run, what it does now ("done" or "failed" in the end), share done, and the training's own figures
 Tell = Callable[[str, str, float, Progress | None], None]
 #: Seconds between two pieces of news of one process.
 NEWS_EVERY = 0.2
+#: Beside a run that a bug has ended.
+TRACEBACK = "traceback.txt"
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,17 @@ def carry_out(job: Job, tell: Tell | None = None) -> str:
     return name
 
 
-def carry_out_all(jobs: Sequence[Job], *, workers: int, tell: Tell | None = None) -> list[tuple[str, str]]:
+def carry_out_all(
+    jobs: Sequence[Job], *, workers: int, tell: Tell | None = None, past_bugs: bool = False
+) -> list[tuple[str, str]]:
     """All jobs; `workers` at once.  A job whose warm start is another waits for it.
 
-    Returns (folder name, message) of those that failed with a mistake that a person can mend.
+    past_bugs: an exception that is no mistake of a person's fails its run alone, and its lines are kept beside it;
+    else it is raised and ends the whole.
+
+    Returns (folder name, message) of those that failed.
     """
-    work = WorkList(jobs)
+    work = WorkList(jobs, tell=tell)
     with terminate_as_interrupt():
         if workers <= 1 or len(jobs) <= 1:
             while (job := work.next()) is not None:
@@ -111,15 +118,32 @@ def carry_out_all(jobs: Sequence[Job], *, workers: int, tell: Tell | None = None
                     work.end(job)
                 except AnchorbenchError as error:
                     work.end(job, str(error))
+                except Exception:
+                    if not past_bugs:
+                        raise
+                    work.end(job, keep_traceback(job, traceback.format_exc()))
         else:
-            _in_processes(work, workers=min(workers, len(jobs)), tell=tell)
+            _in_processes(work, workers=min(workers, len(jobs)), tell=tell, past_bugs=past_bugs)
     return work.failed
+
+
+def keep_traceback(job: Job, lines: str) -> str:
+    """Write an exception's lines into the run's folder.  Returns what to say of it."""
+    last = lines.strip().splitlines()[-1]
+    folder = job.results / job.spec.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / TRACEBACK).write_text(lines)
+    except OSError:
+        return f"a bug of anchorbench or of the model: {last}"
+    return f"a bug of anchorbench or of the model: {last}\n       its lines: {folder / TRACEBACK}"
 
 
 class WorkList:
     """What is still to do, in order; who warm-starts from another waits for it, however that ends."""
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
+    def __init__(self, jobs: Iterable[Job], *, tell: Tell | None = None) -> None:
+        self.tell = tell
         self.waiting = list(jobs)
         self.open = {job.spec.folder for job in self.waiting}
         self.failed: list[tuple[str, str]] = []
@@ -138,6 +162,8 @@ class WorkList:
         self.open.discard(job.spec.folder)
         if message is not None:
             self.failed.append((job.spec.folder, message))
+        if self.tell is not None:
+            self.tell(job.spec.folder, "done" if message is None else "failed", 1.0, None)
 
 
 class Worker:
@@ -168,7 +194,7 @@ class Worker:
             self.process.terminate()
 
 
-def _in_processes(work: WorkList, *, workers: int, tell: Tell | None) -> None:
+def _in_processes(work: WorkList, *, workers: int, tell: Tell | None, past_bugs: bool) -> None:
     crew: list[Worker] = []
     try:
         while True:
@@ -183,13 +209,13 @@ def _in_processes(work: WorkList, *, workers: int, tell: Tell | None) -> None:
                 return
             spoke = wait_for([worker.pipe for worker in busy])
             for worker in busy:
-                if worker.pipe in spoke and not _listen(worker, work, tell):
+                if worker.pipe in spoke and not _listen(worker, work, tell, past_bugs=past_bugs):
                     crew.remove(worker)
     finally:
         _send_home(crew)
 
 
-def _listen(worker: Worker, work: WorkList, tell: Tell | None) -> bool:
+def _listen(worker: Worker, work: WorkList, tell: Tell | None, *, past_bugs: bool) -> bool:
     """Take one piece of news.  Returns False where the process is no more."""
     job = worker.job
     assert job is not None
@@ -211,7 +237,9 @@ def _listen(worker: Worker, work: WorkList, tell: Tell | None) -> bool:
             tell(*news)
         return True
     worker.job = None
-    if kind == "bug":
+    if kind == "bug" and past_bugs:
+        news = [keep_traceback(job, news[0])]
+    elif kind == "bug":
         raise RuntimeError(f"{job.spec.folder}: a process failed\n{news[0]}")
     work.end(job, *news)
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,8 @@ from torch import Tensor
 from anchorbench.errors import AnchorbenchError, ConfigError
 from anchorbench.fields.resample import prolong, restrict
 from anchorbench.solvers.flow import Flow, box
-from anchorbench.solvers.navier_stokes import band, integrate, random_vorticity, trajectory, velocity
+from anchorbench.solvers.navier_stokes import Dealias, band, integrate, random_vorticity, trajectory, velocity
+from anchorbench.solvers.stepper import wavenumbers
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class TurbulenceSpec:
     for `spin_up_time`; `settle_time` more on the truth's grid fills the scales that the coarser one lacked.
     flow: its constants.  interval: time between stored frames.  frames: how many.
     start_rms, start_wavenumber: √⟨ω²⟩ and peak of the random start.
+    start_spectrum: instead of those two, its energy E_k in the rings |k| = 0, 1, 2, ..., at random phases.
     top_speed, courant: every step is courant/(k_max top_speed).  It is fixed, so that a trajectory is the same whatever
     is solved beside it; `solve_truth` refuses a flow that gets twice as fast.
     dtype: float32 differs from float64 by about 3e-5 a unit of time, growing with the chaos.
@@ -40,6 +42,7 @@ class TurbulenceSpec:
     frames: int = 16
     start_rms: float = 4.0
     start_wavenumber: float = 4.0
+    start_spectrum: tuple[float, ...] | None = None
     top_speed: float = 5.0
     courant: float = 0.75
     dtype: torch.dtype = torch.float32
@@ -60,9 +63,9 @@ class TurbulenceSpec:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}", do=f"give a {name} above 0")
 
-    def time_step(self, rung: int) -> float:
+    def time_step(self, rung: int, dealias: Dealias = "two_thirds") -> float:
         """The longest step on a rung: courant/(k_max top_speed)."""
-        return self.courant / (band(rung, "two_thirds")[1] * self.top_speed)
+        return self.courant / (band(rung, dealias)[1] * self.top_speed)
 
 
 def solve_truth(
@@ -83,55 +86,117 @@ def solve_truth(
     Returns (n_trajectories, frames, truth_rung, truth_rung), spec.dtype, on the CPU, whatever `device` solved it.
     Raises AnchorbenchError where the flow blows up or outruns spec.top_speed.
     """
-    if n_trajectories < 1 or first < 0:
+    return _solve(spec, {spec.truth_rung: "two_thirds"}, n_trajectories, seed, first, device, progress)[spec.truth_rung]
+
+
+def solve_rungs(
+    spec: TurbulenceSpec,
+    rungs: Sequence[int],
+    *,
+    n_trajectories: int,
+    seed: int,
+    first: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Callable[[float], None] | None = None,
+) -> dict[int, Tensor]:
+    """The same starts, each settled and followed on every rung by itself, all its modes advanced (3/2 padding).
+
+    This is what a cheap coarse simulation gives: trajectory i of a rung begins as the truth's does and goes its own
+    way.  Returns {rung: (n_trajectories, frames, rung, rung)}; other arguments and errors as in `solve_truth`.
+    """
+    return _solve(spec, dict.fromkeys(rungs, "padded"), n_trajectories, seed, first, device, progress)
+
+
+def _solve(
+    spec: TurbulenceSpec,
+    ways: Mapping[int, Dealias],
+    n: int,
+    seed: int,
+    first: int,
+    device: torch.device | str,
+    progress: Callable[[float], None] | None,
+) -> dict[int, Tensor]:
+    """Spin up once, then follow on each rung of `ways`."""
+    if n < 1 or first < 0:
         raise AnchorbenchError(
-            f"trajectories {first} to {first + n_trajectories - 1} were asked for", do="ask for one or more, from 0 on"
+            f"trajectories {first} to {first + n - 1} were asked for", do="ask for one or more, from 0 on"
         )
     report = progress or (lambda share: None)
-    start, stop = first - first % 2, first + n_trajectories + (first + n_trajectories) % 2
+    start, stop = first - first % 2, first + n + (first + n) % 2
     chunk = spec.chunk + spec.chunk % 2
-    out = torch.empty((stop - start, spec.frames, spec.truth_rung, spec.truth_rung), dtype=spec.dtype)
+    outs = {rung: torch.empty((stop - start, spec.frames, rung, rung), dtype=spec.dtype) for rung in ways}
+    costs = {rung: rung**3 for rung in ways}  # points times steps
+    done, total = 0, sum(costs.values()) * spec.frames * (stop - start)
     for low in range(start, stop, chunk):
         high = min(low + chunk, stop)
-        part = out[low - start : high - start]
-
-        def on_frame(i: int, frame: Tensor, part: Tensor = part, low: int = low) -> None:
-            part[:, i] = frame.cpu()
-            report((low - start + part.shape[0] * (i + 1) / spec.frames) / (stop - start))
-
         w = torch.stack([_start(spec, seed, i) for i in range(low, high)]).to(device)
-        _solve(w, spec, on_frame)
-    return out[first - start :][:n_trajectories]
+        coarse = spec.spin_up_rung
+        w = integrate(w, spec.flow, duration=spec.spin_up_time, dt=spec.time_step(coarse))
+        for rung, dealias in ways.items():
+            part, cost, step = outs[rung][low - start : high - start], costs[rung], spec.time_step(rung, dealias)
+
+            def on_frame(i: int, frame: Tensor, part: Tensor = part, cost: int = cost) -> None:
+                nonlocal done
+                _check_speed(frame, spec)
+                part[:, i] = frame.cpu()
+                done += cost * len(frame)
+                report(done / total)
+
+            moved = (prolong if rung >= coarse else restrict)(w, box(rung))
+            settled = integrate(moved, spec.flow, duration=spec.settle_time, dt=step, dealias=dealias)
+            every, n_frames = spec.interval, spec.frames
+            trajectory(settled, spec.flow, interval=every, frames=n_frames, dt=step, dealias=dealias, on_frame=on_frame)
+    return {rung: out[first - start :][:n] for rung, out in outs.items()}
 
 
 def _start(spec: TurbulenceSpec, seed: int, i: int) -> Tensor:
     state = int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    generator = torch.Generator().manual_seed(state)
+    if spec.start_spectrum is not None:
+        return vorticity_of_spectrum(spec.start_spectrum, spec.spin_up_rung, generator=generator, dtype=spec.dtype)
     return random_vorticity(
         1,
         spec.spin_up_rung,
-        generator=torch.Generator().manual_seed(state),
+        generator=generator,
         peak_wavenumber=spec.start_wavenumber,
         rms=spec.start_rms,
         dtype=spec.dtype,
     )[0]
 
 
-def _solve(vorticity: Tensor, spec: TurbulenceSpec, on_frame: Callable[[int, Tensor], None]) -> None:
-    def checked(i: int, frame: Tensor) -> None:
-        speed = float(velocity(frame).abs().max())
-        if speed > 2 * spec.top_speed:
-            raise AnchorbenchError(
-                f"the flow reaches a speed of {speed:.3g}, and its time step is meant for {spec.top_speed:.3g}",
-                do=f"set top_speed to {speed:.2g} or more",
-            )
-        on_frame(i, frame)
+def vorticity_of_spectrum(
+    energy: Sequence[float], points: int, *, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Vorticity at random phases whose velocity has the energy ½ Σ |û|² = E_k in each ring k − ½ ≤ |k| < k + ½.
 
-    coarse, fine = spec.spin_up_rung, spec.truth_rung
-    w = integrate(vorticity, spec.flow, duration=spec.spin_up_time, dt=spec.time_step(coarse))
-    w = prolong(w, box(fine))
-    w = integrate(w, spec.flow, duration=spec.settle_time, dt=spec.time_step(fine))
-    step = spec.time_step(fine)
-    trajectory(w, spec.flow, interval=spec.interval, frames=spec.frames, dt=step, on_frame=checked)
+    Gaussian modes, each ring scaled to its energy: every draw has the spectrum, only phases and shares within a ring
+    differ.  Rings that the grid does not hold whole are left out, as is the mean.
+
+    energy: E_0, E_1, ...  Returns (points, points).
+    """
+    ky, kx = wavenumbers(points, half=True, device=generator.device)
+    k2 = ky**2 + kx**2
+    ring = (k2.sqrt() + 0.5).floor().long()
+    whole = min(len(energy), (points - 1) // 2 + 1)
+    inside = (ring > 0) & (ring < whole)
+    noise = torch.fft.rfft2(torch.randn((points, points), generator=generator, dtype=torch.float64)) * inside
+    wanted = torch.tensor(list(energy[:whole]), dtype=torch.float64)
+    mirrored = torch.where(kx > 0, 2.0, 1.0)  # the rings end below the Nyquist column
+    power = noise.abs().square() * mirrored / points**4
+    have = torch.zeros(whole, dtype=torch.float64).index_add(0, ring[inside], power[inside])
+    gain = (2 * wanted / have.clamp_min(torch.finfo(torch.float64).tiny)).sqrt()
+    scaled = noise * torch.where(inside, gain[ring.clamp_max(whole - 1)], 0.0) * k2.sqrt()  # |ω̂| = |k| |û|
+    out: Tensor = torch.fft.irfft2(scaled, s=(points, points))
+    return out.to(dtype)
+
+
+def _check_speed(vorticity: Tensor, spec: TurbulenceSpec) -> None:
+    speed = float(velocity(vorticity).abs().max())
+    if speed > 2 * spec.top_speed:
+        raise AnchorbenchError(
+            f"the flow reaches a speed of {speed:.3g}, and its time step is meant for {spec.top_speed:.3g}",
+            do=f"set top_speed to {speed:.2g} or more",
+        )
 
 
 def truth_floor(

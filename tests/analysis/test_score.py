@@ -256,3 +256,14 @@ def test_seeds_scored_on_other_rungs_do_not_make_cells():
         Cells.from_sums([{16: s}, {32: s}], sigma=1.0)
     with pytest.raises(AnchorbenchError, match="nothing to judge"):
         Cells.from_sums([], sigma=1.0)
+
+
+def test_on_the_sphere_the_error_splits_exactly_under_harmonics_too():
+    """E² = E_res² + E_uns² to rounding: P is orthogonal under the quadrature, not under cell areas."""
+    fine = Grid((16, 32), (180.0, 360.0), "cell", "latlon", (False, True), unit="degree")
+    truth, prediction = torch.randn(2, 3, 2, *fine.shape, generator=torch.Generator().manual_seed(0)).double()
+    sums = score(
+        prediction, truth, grid=fine, band=fine.with_rung(8), how="spectral", clusters=torch.zeros(3), n_clusters=1
+    )
+    np.testing.assert_allclose(sums["resolved"] + sums["unseen"], sums["total"], rtol=1e-12)
+    assert (sums["unseen"] > 0.1 * sums["total"]).all()

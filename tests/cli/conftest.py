@@ -80,7 +80,7 @@ def trained(bench, tmp_path_factory) -> Path:
     results = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
     with FileLock(f"{results}.lock"):
         if not (results / "whole").exists():
-            from anchorbench.data.catalog import load_catalog
+            from anchorbench.data.catalog_file import load_catalog
 
             asked = Asked(
                 "turbulence2d",

@@ -73,7 +73,8 @@ def test_the_lists_name_what_there_is(cli, bench):
     assert tiny["fetched"] == [bench.ladder.folder.name]
     assert {row["size"] for row in datasets if row["dataset"] == "sevir"} == {"tiny", "small", "full"}
     assert all(isinstance(row["fetched"], list) for row in datasets)
-    assert "SEVIR" not in {row["called"] for row in datasets}, "radar that is not SEVIR's does not bear its name"
+    called = {row["called"] for row in datasets if row["dataset"] == "sevir" and row["auto_source"] != "public"}
+    assert called == {"RADOLAN-YW"}, "radar that is not SEVIR's does not bear its name"
     methods = cli("list", "methods", "--json").json["methods"]
     assert {row["method"] for row in methods} == {*METHODS, *REFERENCES}
     assert {row["method"]: row["track"] for row in methods}["multires"] == "assisted"

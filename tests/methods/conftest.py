@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ from anchorbench.config import LadderSpec
 from anchorbench.data.ladder import SPLITS, TrainingView, write_ladder
 from anchorbench.data.samples import Normaliser, Windows
 from anchorbench.data.sources import SplitFields
-from anchorbench.data.sources.turbulence import Generator
+from anchorbench.data.sources.turbulence import Options as Generator
 from anchorbench.fields import Grid
 from anchorbench.methods.base import Plan
 from anchorbench.solvers import Flow, box, random_vorticity, trajectory
@@ -109,10 +107,21 @@ def plan():
 
 @pytest.fixture(scope="session")
 def free_plan():
-    """free_plan(rungs, train_rung): a periodic square box of any rungs, no ladder."""
+    """free_plan(rungs, train_rung): a periodic square box of any rungs, of a ladder that is nowhere."""
 
     def make(rungs: tuple[int, ...], train_rung: int) -> Plan:
-        grid = Grid((train_rung, train_rung), extent=(2 * math.pi, 2 * math.pi))
-        return Plan(rungs, grid, "spectral")
+        spec = LadderSpec(
+            dataset="turbulence2d",
+            source="generated",
+            size="tiny",
+            restriction="spectral",
+            rungs=rungs,
+            grid=box(max(rungs)).to_dict(),
+            variables=[{"name": "vorticity", "units": "1"}],
+            time_step=0.125,
+            time_unit="1",
+            origin=GENERATOR.model_dump(mode="json"),
+        )
+        return Plan.of(spec, train_rung)
 
     return make

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +14,7 @@ from anchorbench.config import Frozen
 from anchorbench.data.samples import Batch
 from anchorbench.errors import ConfigError, MethodError, ModelError
 from anchorbench.fields import Grid
-from anchorbench.methods.base import Forecaster, Method, Track, masked_mean_square
+from anchorbench.methods.base import Forecaster, Method, Track, mean_square
 from anchorbench.methods.baseline import Baseline
 from anchorbench.methods.registry import METHODS, REFERENCES, build_method, check_method
 
@@ -175,14 +177,28 @@ def test_a_prediction_has_a_members_axis(free_plan):
     assert out.shape == (1, 2, 1, 4, 4)
 
 
+def on(grid: Grid, e: torch.Tensor, mask: torch.Tensor | None) -> float:
+    where = Batch(e, e, grid, grid, torch.zeros(len(e), dtype=torch.long), mask=mask)
+    return mean_square(e, where).item()
+
+
 def test_missing_points_weigh_nothing_in_the_loss():
     e = torch.tensor([[[[100.0, 1.0], [2.0, 3.0]]]])
     mask = torch.tensor([[[[0.0, 1.0], [1.0, 0.5]]]])
-    assert masked_mean_square(e, mask).item() == pytest.approx((1 + 4 + 4.5) / 2.5)
-    assert masked_mean_square(e, torch.zeros(1, 1, 2, 2)).item() == 0.0
+    assert on(Grid((2, 2)), e, mask) == pytest.approx((1 + 4 + 4.5) / 2.5)
+    assert on(Grid((2, 2)), e, torch.zeros(1, 1, 2, 2)) == 0.0
+
+
+def test_on_the_sphere_the_loss_weighs_by_area():
+    """Two rows from pole to 45°, two to the equator: sin 45° − 0 and 1 − sin 45° of each half."""
+    grid = Grid((4, 8), (180.0, 360.0), "cell", "latlon", (False, True), unit="degree")
+    e = torch.zeros(1, 1, 4, 8)
+    e[:, :, 1:3] = 1.0
+    assert on(grid, e, None) == pytest.approx(math.sin(math.pi / 4))
+    assert on(grid, e, torch.ones(1, 1, 4, 8)) == pytest.approx(math.sin(math.pi / 4))
 
 
 @given(st.integers(1, 3), st.integers(1, 3))
 def test_a_mask_of_ones_is_no_mask(samples, channels):
     e = torch.linspace(-2, 3, samples * channels * 12).reshape(samples, channels, 3, 4)
-    torch.testing.assert_close(masked_mean_square(e, torch.ones(samples, 1, 3, 4)), masked_mean_square(e, None))
+    assert on(Grid((3, 4)), e, torch.ones(samples, 1, 3, 4)) == pytest.approx(on(Grid((3, 4)), e, None))

@@ -15,7 +15,16 @@ from anchorbench.errors import ConfigError, MethodError
 from anchorbench.fields import Grid, restrict
 from anchorbench.methods.base import Plan, Track
 from anchorbench.methods.encodings import encode
-from anchorbench.methods.frl import FRL, LEAST_ENERGY, SpectralGain, band_means, coarsened, hann, spectral_loss
+from anchorbench.methods.frl import (
+    FRL,
+    LEAST_ENERGY,
+    FRLOptions,
+    SpectralGain,
+    band_means,
+    coarsened,
+    hann,
+    spectral_loss,
+)
 
 TAU = 2 * math.pi
 BOX = Grid((16, 16), extent=(TAU, TAU))
@@ -285,6 +294,24 @@ def test_the_loss_of_nothing_is_1_and_of_the_truth_0():
     batch = batch_of(truth, truth)
     assert spectral_loss(torch.zeros_like(truth), batch, bands=8).item() == pytest.approx(1.0, rel=1e-2)
     assert spectral_loss(truth, batch, bands=8).item() == 0.0
+
+
+@pytest.mark.parametrize("form", ["amplitude", "log"])
+def test_two_forms_are_blind_to_where_a_wave_stands_and_see_how_high_it_is(form):
+    """A shift by half the box turns cos 2x and cos 6x into themselves, by a quarter of 2π/2 into −cos 2x, −cos 6x."""
+    truth = two_bands(1.0, 0.5)
+    batch = batch_of(truth, truth)
+    assert spectral_loss(truth.roll(4, dims=-1), batch, bands=2, form=form).item() == pytest.approx(0.0, abs=1e-6)
+    assert spectral_loss(truth.roll(4, dims=-1), batch, bands=2).item() > 1, "the complex form sees the phase"
+    twice = spectral_loss(2 * truth, batch, bands=2, form=form).item()
+    # (2 − 1)² of the amplitude in each band; (log 4)² of the energy
+    assert twice == pytest.approx({"amplitude": 1.0, "log": math.log(4) ** 2}[form], rel=2e-3)
+
+
+def test_the_form_is_left_out_of_a_dump_where_nobody_chose_it():
+    """Digests of runs from before there was a choice stay what they were."""
+    assert "spectral_form" not in FRLOptions().model_dump(mode="json")
+    assert FRLOptions(spectral_form="log").model_dump(mode="json")["spectral_form"] == "log"
 
 
 @pytest.mark.parametrize("n", [4, 8, 16, 15, 46])

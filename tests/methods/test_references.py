@@ -14,10 +14,12 @@ from anchorbench.methods.references import available, build_reference
 from anchorbench.methods.registry import REFERENCES
 from anchorbench.solvers import Flow, integrate
 
+UNIT = Normaliser((0.0,), (1.0,))
+
 
 def reference(name, ladder, windows, *, band, lead=1):
     made = windows(ladder, band, home=band)
-    return build_reference(name, ladder, band=made.grid, normaliser=made.normaliser, lead=lead)
+    return build_reference(name, ladder, task="forecast", band=made.grid, normaliser=made.normaliser, lead=lead)
 
 
 def sums(predict, ladder, windows, rung, *, band):
@@ -118,16 +120,20 @@ def test_the_solver_leaves_the_batch_as_it_was(waves, windows):
 
 
 def test_radar_has_no_equation_and_so_no_solver(rain):
-    assert available(rain) == ("persistence", "oracle_lowpass")
+    assert available(rain, "forecast") == ("persistence", "oracle_lowpass")
     with pytest.raises(MethodError, match="sevir: there is no reference 'solver'"):
-        build_reference("solver", rain, band=rain.grid(4), normaliser=Normaliser((0.0,), (1.0,)), lead=1)
+        build_reference(
+            "solver", rain, task="forecast", band=rain.grid(4), normaliser=Normaliser((0.0,), (1.0,)), lead=1
+        )
 
 
 def test_turbulence_has_all_of_them(waves):
-    assert available(waves) == ("persistence", "oracle_lowpass", "solver")
-    assert set(available(waves)) < set(REFERENCES)
+    assert available(waves, "forecast") == ("persistence", "oracle_lowpass", "solver")
+    assert set(available(waves, "forecast")) < set(REFERENCES)
 
 
 def test_an_unknown_reference_names_the_nearest(waves):
     with pytest.raises(MethodError, match=r"no reference 'persistance'.*'persistence'"):
-        build_reference("persistance", waves, band=waves.grid(8), normaliser=Normaliser((0.0,), (1.0,)), lead=1)
+        build_reference(
+            "persistance", waves, task="forecast", band=waves.grid(8), normaliser=Normaliser((0.0,), (1.0,)), lead=1
+        )

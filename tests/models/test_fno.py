@@ -141,7 +141,7 @@ def test_the_periodic_embedding_meets_itself_at_the_border_and_the_grid_embeddin
     share = coordinate_channels(grid, False, torch.float64, torch.device("cpu"))
     assert_close(share[:, 0], torch.tensor([0, 0.25, 0.5, 0.75], dtype=torch.float64))
     walls = coordinate_channels(Grid((2,), periodic=(False,)), True, torch.float64, torch.device("cpu"))
-    assert_close(walls, torch.tensor([[0, 1], [1, 0]], dtype=torch.float64))  # half a wave: both ends differ
+    assert_close(walls, torch.tensor([[0, 1], [0, -1]], dtype=torch.float64))  # half a wave from end to end
 
 
 def test_modes_that_do_not_fit_the_axes_are_named():

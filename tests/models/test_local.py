@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from anchorbench.fields.carry import on_grid
 from anchorbench.fields.grid import Grid
-from anchorbench.models.local import LocalConv, _taps, on_grid, pad
+from anchorbench.models.local import LocalConv, _taps, pad
 
 
 @settings(deadline=None, max_examples=30)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from anchorbench.config import parse_settings
-from anchorbench.data.catalog import load_catalog
+from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch import request
 from anchorbench.report.missing import train_command, unfinished
 from anchorbench.runs.plan import plan_runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -287,7 +288,8 @@ def test_the_coarse_input_is_the_mean_of_what_was_observed_and_0_where_nothing_w
     mask[0, 0, :2, :2] = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
     grid = gappy.ladder.grid(32)
     batch = Batch(inputs, inputs[:, :1], grid, grid, torch.zeros(1, dtype=torch.long), mask=mask, input_mask=mask)
-    held = evaluation.coarse_input(batch, gappy.band, gappy)
+    home = replace(batch, grid=gappy.band, out_grid=gappy.band)
+    held = evaluation.coarse_input(batch, home, gappy)
     assert held.inputs[0, 0, :2, :2].tolist() == [[2.0, 2.0], [0.0, 0.0]]
     assert held.inputs[0, 1, :2, :2].tolist() == [[6.0, 6.0], [0.0, 6.0]]
     assert torch.equal(held.input_mask, mask), "where it was observed is not what is held"

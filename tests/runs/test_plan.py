@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anchorbench.config import RunSpec, merged
-from anchorbench.data.catalog import load_catalog
+from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch import request
 from anchorbench.errors import AnchorbenchError, ConfigError, LadderError, MethodError, ModelError
 from anchorbench.runs import Asked, train_all, verbs
@@ -61,8 +61,8 @@ def test_a_native_run_is_named_by_its_rung(bench):
 
 def test_a_hash_covers_no_device_no_path_and_no_count_of_workers():
     assert set(RunSpec.model_fields) == {
-        "kind", "ladder", "dataset", "source", "size", "task", "lead", "frames_in", "model", "model_options",
-        "model_digest", "method", "method_options", "train", "train_rung", "band_rung", "seed", "protocol",
+        "kind", "ladder", "dataset", "source", "size", "task", "lead", "frames_in", "input_rung", "model",
+        "model_options", "model_digest", "method", "method_options", "train", "train_rung", "band_rung", "seed", "protocol",
     }  # fmt: skip
 
 
