@@ -36,9 +36,10 @@ test: $(VENV)/ready
 test-all: $(VENV)/ready test-peers
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m 'slow or not slow'
 
-# Our FNO against neuraloperator's, with its weights.
+# Our FNO against neuraloperator's, with its weights; sweeps on a Ray cluster of two nodes.
 test-peers: .venv-bench/ready
 	$(ONE_THREAD) .venv-bench/bin/python -m pytest tests/models/test_neuralop.py
+	$(ONE_THREAD) .venv-bench/bin/python -m pytest tests/runs/test_launch.py -m 'slow or not slow'
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

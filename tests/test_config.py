@@ -93,8 +93,8 @@ def test_the_order_in_which_fields_are_given_is_not_in_the_hash(shuffle: random.
     assert RunSpec(**{**dict(items), "model_options": dict(options)}).digest == RunSpec(**RUN).digest
 
 
-@pytest.mark.parametrize("name", RunSpec.model_fields)
-def test_every_field_of_a_run_is_in_its_hash(name):
+@pytest.mark.parametrize("name", [name for name in RunSpec.model_fields if name != "footing"])
+def test_every_field_of_a_run_is_in_its_hash_but_the_footing_that_chose_some(name):
     spec = RunSpec(**RUN)
     assert spec.model_copy(update={name: OTHER[name]}).digest != spec.digest
 

@@ -82,3 +82,87 @@ class LocalOptions(Frozen):
         if k % 2 == 0:
             raise ValueError("an odd number of points")
         return k
+
+
+class TransformerOptions(Frozen):
+    """A transformer over patches of the grid."""
+
+    width: int = Field(default=32, ge=1, description="channels of a token")
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1, description="a head has width / heads channels, rounded up to whole rotations")
+    patch: int = Field(default=4, ge=1, description="points a side of a patch on the train rung")
+    patch_units: Literal["physical", "grid"] = Field(
+        default="physical",
+        description="physical: a patch covers the same length on every rung, its points as far apart as on the train "
+        "rung; grid: it shrinks with the grid, as in published models.  The number of tokens is the same",
+    )
+    positions: Literal["rotary", "fourier"] = Field(
+        default="rotary",
+        description="both in physical units and periodic where the box is: rotary knows where tokens lie to one "
+        "another; fourier adds waves of x/L to each token",
+    )
+    mlp_ratio: float = Field(default=2.0, gt=0, description="hidden channels of each block's MLP, in widths")
+
+
+class GnnOptions(Frozen):
+    """Message passing on the grid as a graph."""
+
+    width: int = Field(default=32, ge=1, description="channels of a node")
+    layers: int = Field(default=3, ge=1, description="rounds of messages")
+    radius: float = Field(default=1.5, gt=1, description="how far a neighbour may be, in spacings of the train rung")
+    units: Literal["physical", "grid"] = Field(
+        default="physical",
+        description="physical: the same radius on every rung, so more neighbours on a finer one; grid: the radius in "
+        "points, so the same neighbours, closer",
+    )
+    aggregate: Literal["quadrature", "mean"] = Field(
+        default="quadrature",
+        description="quadrature: a kernel integral, weighted by cell area and 1 - (distance/radius)², with sum 1; "
+        "mean: all neighbours alike",
+    )
+    activation: Literal["gelu", "relu", "silu", "identity"] = Field(
+        default="gelu", description="identity: a linear operator"
+    )
+
+
+class MambaOptions(Frozen):
+    """Selective state space scans."""
+
+    width: int = Field(default=32, ge=1, description="channels of the hidden fields")
+    layers: int = Field(default=4, ge=1)
+    state: int = Field(default=4, ge=1, description="states of each channel")
+    expand: float = Field(default=1.0, gt=0, description="channels that are scanned, in widths")
+    scan: Literal["axes", "flat"] = Field(
+        default="axes",
+        description="each axis, both ways.  axes: line by line, around the box where it is periodic; flat: one "
+        "sequence of all points, which goes from the end of a line to the next one's beginning",
+    )
+    units: Literal["physical", "grid"] = Field(
+        default="physical",
+        description="physical: a step lasts in proportion to the grid's spacing, so memory reaches as far on every "
+        "rung; grid: memory is in points, as in published models",
+    )
+
+
+class NeuralOdeOptions(Frozen):
+    """A differential equation in hidden fields."""
+
+    width: int = Field(default=32, ge=1, description="channels of the hidden fields")
+    layers: int = Field(default=2, ge=1, description="convolutions of the right-hand side; 1: it is linear")
+    kernel: int = Field(default=3, ge=1, description="points of each convolution on the train rung, odd")
+    units: Literal["physical", "grid"] = Field(
+        default="physical",
+        description="physical: the taps stay where they are on the train rung; grid: the kernel shrinks on a finer "
+        "grid, as in published models",
+    )
+    steps: int = Field(default=4, ge=1, description="Runge-Kutta steps over unit time")
+    activation: Literal["gelu", "relu", "silu", "identity"] = Field(
+        default="gelu", description="identity: a linear operator"
+    )
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, k: int) -> int:
+        if k % 2 == 0:
+            raise ValueError("an odd number of points")
+        return k

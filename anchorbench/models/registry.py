@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anchorbench.config import Frozen, validated
 from anchorbench.errors import ConfigError, ModelError, unknown
-from anchorbench.models.options import FnoOptions, LocalOptions, UnetOptions
+from anchorbench.models.options import (
+    FnoOptions,
+    GnnOptions,
+    LocalOptions,
+    MambaOptions,
+    NeuralOdeOptions,
+    TransformerOptions,
+    UnetOptions,
+)
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -41,8 +49,26 @@ class BuiltIn(NamedTuple):
 
 BUILT_IN: dict[str, BuiltIn] = {
     "fno": BuiltIn("fno", "FNO", FnoOptions, "Fourier neural operator, any grid, 1 to 3 dimensions (Li et al. 2021)"),
+    "gnn": BuiltIn(
+        "gnn", "GNN", GnnOptions, "message passing in a radius in physical units, any grid, 1 to 3 dimensions"
+    ),
     "local": BuiltIn(
         "local_net", "LocalNet", LocalOptions, "convolutions in physical units, any grid, 1 to 3 dimensions"
+    ),
+    "mamba": BuiltIn(
+        "mamba", "Mamba", MambaOptions, "selective scans along both ways of each axis, any grid (Gu and Dao 2023)"
+    ),
+    "neural_ode": BuiltIn(
+        "neural_ode",
+        "NeuralODE",
+        NeuralOdeOptions,
+        "hidden fields under Runge-Kutta, any grid, 1 to 3 dimensions (Chen et al. 2018)",
+    ),
+    "transformer": BuiltIn(
+        "transformer",
+        "Transformer",
+        TransformerOptions,
+        "attention over patches, positions in physical units, any grid, 1 to 3 dimensions",
     ),
     "unet": BuiltIn("unet", "UNet", UnetOptions, "U-Net, convolutions in grid points, 2 dimensions"),
 }

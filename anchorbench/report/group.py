@@ -17,6 +17,7 @@ from anchorbench.fields import Grid
 from anchorbench.methods.base import Plan
 from anchorbench.methods.registry import METHODS, REFERENCES, build_method
 from anchorbench.report.native import choose, same_model, seeds_note, training_notes, warm_started
+from anchorbench.report.probed import probes
 from anchorbench.report.scored import Family, Scored, convergence, environments, families, labels, mean_seconds
 from anchorbench.report.shown import fields, spectra
 from anchorbench.runs.evaluate import COARSE
@@ -299,6 +300,15 @@ class Group:
             ),
             "fields": fields(
                 self.methods, Grid.from_dict(self.ladder.grid), self.rungs, self.variable, band_rung=self.spec.band_rung
+            ),
+            "probes": probes(
+                self.methods,
+                self.references,
+                self.native_families,
+                seen=lambda spec: [rung for rung, share in self.mix(spec).items() if share > 0],
+                floor=self.floor,
+                delta=self.delta,
+                sigma=self.sigma,
             ),
             "notes": self.notes,
             "environment": self.members[0].run.environment(),

@@ -75,7 +75,7 @@ def _draw(ladder: Ladder, split: Split, name: str, fields: Mapping[int, NDArray[
     called = str(about.get("display_name", ladder.spec.dataset))
     called = ladder.spec.dataset if called == ladder.spec.dataset else f"{ladder.spec.dataset}: {called}"
     title = textwrap.fill(f"{called}, {ladder.spec.size}, {ladder.restriction}", int(WIDTH * 15))
-    note = textwrap.fill(_note(ladder, split), int(WIDTH * 25))
+    note = textwrap.fill(_note(ladder, split), int(WIDTH * 22))
     left, right, gap, row_gap, below = 0.55, 0.74, 0.12, 0.34 + 0.16 * (grid.ndim == 1), 0.4
     side = (WIDTH - left - right - gap * (len(fields) - 1)) / len(fields)
     wide, tall = _image_size(grid, side)

@@ -97,6 +97,16 @@ CAPTIONS = {
     "(solid) and the baseline's (dashed). It carries no verdict.",
     "spectrum": "Top: power spectra of the truth and the predictions on the finest rung. Bottom: spectrum of the error "
     "over the truth's; at 1 a prediction is as wrong as none. Vertical lines: Nyquist wavenumbers of the rungs.",
+    "residual-spectrum": "Spectrum of the error over the truth's, a panel a rung; at 1 a prediction is as wrong as "
+    "none. Vertical line: the Nyquist wavenumber of the train rung.",
+    "matrix": "One model trained at each rung (rows), on every rung (columns), error in σ. Total error, with its ratio "
+    "to the model trained there; error in the band of the row's own train rung, with its ratio to the error at home.",
+    "controlled": "The two controlled tests. Band held: inputs and targets hold the same waves, only the grid changes. "
+    "Grid held: only the low-pass cut-off changes. A filtered pair no longer satisfies the equation.",
+    "response": "Gain of one wave added to real states, by wavenumber, with the solver's in grey; phase, and the share "
+    "of the response that is in other waves. Vertical line: the Nyquist wavenumber of the train rung.",
+    "lead-time": "Forecasts fed back: resolved error against lead time on each rung, skill in the unseen band on the "
+    "finest, and the slope over the rungs at each lead; the strip is ±δ.",
     "fields": "One sample on three rungs: truth, predictions, and prediction − truth, on shared colour scales.",
 }
 

@@ -18,6 +18,7 @@ from anchorbench.analysis import SCORE_NAMES, Cells, Sums, shares
 from anchorbench.config import RunSpec, canonical, digest_of
 from anchorbench.errors import RunError
 from anchorbench.fields.grid import rung_name
+from anchorbench.runs.probes import read_probes
 from anchorbench.runs.store import RunFolder
 
 #: Sums are kept in units of σ², so σ is 1 wherever they are pooled.
@@ -44,6 +45,11 @@ class Scored:
             raise RunError(
                 f"{path} cannot be read: {error}", do=f"anchorbench evaluate {self.run.path.name} makes it again"
             ) from None
+
+    @cached_property
+    def probes(self) -> dict[str, xr.Dataset]:
+        """What the tests of `anchorbench evaluate --test` left, by test."""
+        return read_probes(self.run)
 
     def sums(self, prefix: str = "") -> dict[int, Sums]:
         """The score's sums by rung; prefix: of the run's own coarse prediction."""

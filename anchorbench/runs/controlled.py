@@ -33,6 +33,7 @@ from anchorbench.runs.probes import Subject, Tell, in_batches, require_rung, sta
 FILTERED = (
     "a filtered pair no longer satisfies the equation: the truth below the cut-off was also driven by what is above it"
 )
+FIXED_INPUT = "the input stays on its own grid with all that it holds: only the output and its truth are filtered"
 
 
 def resolution(subject: Subject, *, band: int | None = None, tell: Tell = lambda share: None) -> xr.Dataset:
@@ -53,7 +54,7 @@ def resolution(subject: Subject, *, band: int | None = None, tell: Tell = lambda
     sums = _swept(subject, reached, band=subject.session.ladder.grid(cut), tell=tell)
     data = xr.Dataset(stacked(dict(zip((r for _, r in reached), sums, strict=True)), "rung"))
     data = data.assign_coords(rung=[rung for _, rung in reached])
-    return data.assign_attrs(band=cut, left_out="; ".join(why), note=FILTERED)
+    return data.assign_attrs(band=cut, left_out="; ".join(why), note=_note(subject))
 
 
 def information(subject: Subject, *, rung: int | None = None, tell: Tell = lambda share: None) -> xr.Dataset:
@@ -74,7 +75,7 @@ def information(subject: Subject, *, rung: int | None = None, tell: Tell = lambd
     sums = _swept(subject, reached, band=subject.session.band, tell=tell)
     data = xr.Dataset(stacked(dict(zip((c for c, _ in reached), sums, strict=True)), "cut"))
     data = data.assign_coords(cut=[cut for cut, _ in reached])
-    return data.assign_attrs(grid_rung=held, left_out="; ".join(why), note=FILTERED)
+    return data.assign_attrs(grid_rung=held, left_out="; ".join(why), note=_note(subject))
 
 
 def matrix(subject: Subject, *, tell: Tell = lambda share: None) -> xr.Dataset:
@@ -122,6 +123,10 @@ def carried(batch: Batch, grid: Grid, *, how: Restriction, variables: Sequence[V
         return out
     inputs = each(batch.inputs, inputs_of(variables), frames_in)
     return replace(out, inputs=inputs, grid=grid, input_mask=whole(batch.input_mask), static=whole(batch.static))
+
+
+def _note(subject: Subject) -> str:
+    return FILTERED if subject.session.spec.input_rung is None else FIXED_INPUT
 
 
 def _swept(subject: Subject, pairs: Sequence[tuple[int, int]], *, band: Grid, tell: Tell) -> list[Sums]:

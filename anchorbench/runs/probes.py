@@ -28,6 +28,8 @@ from anchorbench.runs.session import Session
 from anchorbench.runs.store import RunFolder
 
 FILE = "probes.nc"
+#: Raised where a group's layout or numbers change: one of another format is as none.
+FORMAT = 1
 Tell = Callable[[float], None]
 #: variable -> (dimensions, values)
 Arrays = dict[str, tuple[tuple[str, ...], Any]]
@@ -148,8 +150,8 @@ def write_probes(run: RunFolder, session: Session, found: Mapping[str, xr.Datase
         "variables": [variables[i].name for i in targets],
         "about": "sums are in units of sigma squared; divide by `weight`, then take the root",
     }
-    weights = _weights(run)
-    groups = read_probes(run) | {name: data.assign_attrs(weights=weights) for name, data in found.items()}
+    own = {"weights": _weights(run), "format": FORMAT}
+    groups = read_probes(run) | {name: data.assign_attrs(own) for name, data in found.items()}
 
     def write(part: Path) -> None:
         xr.Dataset(attrs=attrs).to_netcdf(part, engine="netcdf4")
@@ -160,7 +162,7 @@ def write_probes(run: RunFolder, session: Session, found: Mapping[str, xr.Datase
 
 
 def read_probes(run: RunFolder) -> dict[str, xr.Dataset]:
-    """The groups of probes.nc by test; empty where there is none, or what there is belongs to other weights.
+    """The groups of probes.nc by test; empty where there is none, or what there is is of other weights or format.
 
     Raises RunError where the file is damaged.
     """
@@ -176,7 +178,11 @@ def read_probes(run: RunFolder) -> dict[str, xr.Dataset]:
             do="remove it, and make it again with `anchorbench evaluate RUN --test ...`",
         ) from None
     weights = _weights(run)
-    return {name: data for name, data in groups.items() if not weights or data.attrs.get("weights") == weights}
+    return {
+        name: data
+        for name, data in groups.items()
+        if data.attrs.get("format") == FORMAT and (not weights or data.attrs.get("weights") == weights)
+    }
 
 
 def _weights(run: RunFolder) -> str:

@@ -47,9 +47,9 @@ class Transfer:
 def response(subject: Subject, *, tell: Tell = lambda share: None) -> xr.Dataset:
     """H and ⟨|R|²⟩ by (rung, wave, state), and the solver's where the equation is known; NaN beyond a rung's Nyquist.
 
-    Coordinates: `waves` (wave, axis), whole waves of the box, `ring`, the radius that a wave stands for, k (wave), its
-    |k|, `cluster` (state).  The headline target's newest input frame is perturbed, or the first input where the target
-    is none of them, and H is of the headline target, both normalised.
+    Coordinates: `waves` (wave, axis), whole waves of the box, `ring`, the radius that a wave stands for, in `dk`,
+    k (wave), its |k|, `cluster` (state).  The headline target's newest input frame is perturbed, or the first input
+    where the target is none of them, and H is of the headline target, both normalised.
 
     Raises RunError where the box has no waves: an axis that is not periodic, the sphere, or holes.
     """
@@ -95,6 +95,9 @@ def response(subject: Subject, *, tell: Tell = lambda share: None) -> xr.Dataset
             "amplitude": AMPLITUDE,
             "perturbed": variables[perturbed].name,
             "response_of": variables[headline].name,
+            "train_rung": session.spec.train_rung,
+            "k_train_nyquist": session.ladder.grid(session.spec.train_rung).k_nyquist,
+            "dk": 2 * math.pi / max(finest.extent),
             "unit": "rad" if finest.unit == "1" else f"rad/{finest.unit}",
         },
     )
@@ -124,7 +127,7 @@ def transfer(
         out = predict(batch.with_inputs(inputs, batch.input_mask))[:, target].double()
         if not bool(torch.isfinite(out).all()):
             raise RunError(f"the prediction on rung {state.out_grid.name} is not finite where one wave is added")
-        up, down, up_sin, down_sin = out.unflatten(0, (4, len(part)))
+        up, down, up_sin, down_sin = out.reshape(4, len(part), *out.shape[1:])
         r = torch.complex(up - down, up_sin - down_sin) / (2 * amplitude)
         there = phases(state.out_grid, part).to(r.device)
         h.append((r * torch.polar(torch.ones_like(there), -there)).flatten(1).mean(1))

@@ -5,8 +5,8 @@
               with `patch: true` it lays its settings over the cells that are there and match
     exclude   leaves out the cells that match, whoever added them
 
-Of `settings`, the groups of `train --set`, `model.NAME.option` and `method.NAME.option` reach that model or method
-alone, so one study may set options of several.
+`settings` are the groups of `train --set`.  `model.NAME.option` and `method.NAME.option` reach that model or method
+alone, so one study may set options of several; an entry's lie over the study's.
 """
 
 from __future__ import annotations
@@ -135,21 +135,21 @@ class Cell:
     entries: tuple[tuple[int | str, ...], ...] = ()
 
     @property
-    def own_settings(self) -> dict[str, Any]:
-        """Without the options of other models and methods."""
-        out = dict(self.settings)
-        for group, own, known in (("model", self.model, BUILT_IN), ("method", self.method, METHODS)):
-            if isinstance(given := out.get(group), Mapping):
-                plain = {name: value for name, value in given.items() if name not in known}
-                out[group] = merged(plain, given.get(own, {}) if own in known else {})
-        return out
-
-    @property
     def name(self) -> str:
         """In one line, for a person."""
         words = [self.dataset, *([] if self.source == "auto" else [self.source]), *([self.task] if self.task else [])]
         words += [f"r{self.train_rung:03d}"] if self.train_rung else []
         return " ".join([*words, self.model, self.method, *([f"({self.label})"] if self.label else [])])
+
+
+def own_settings(settings: Mapping[str, Any], *, model: str, method: str) -> dict[str, Any]:
+    """Without the options of other models and methods; `method.NAME.option` lies over `method.option`."""
+    out = dict(settings)
+    for group, own, known in (("model", model, BUILT_IN), ("method", method, METHODS)):
+        if isinstance(given := out.get(group), Mapping):
+            plain = {name: value for name, value in given.items() if name not in known}
+            out[group] = merged(plain, given.get(own, {}) if own in known else {})
+    return out
 
 
 def cells_from(study: Study, entry: Include, at: tuple[int | str, ...]) -> Iterator[Cell]:
@@ -163,6 +163,7 @@ def cells_from(study: Study, entry: Include, at: tuple[int | str, ...]) -> Itera
         models = given("models") or (load_preset(study.size, dataset).model,)
         axes = (given("sources"), given("tasks") or (None,), given("train_rungs") or (None,), models, given("methods"))
         for source, task, rung, model, method in product(*axes):
+            layers = (own_settings(s, model=model, method=method) for s in (study.settings, entry.settings))
             yield Cell(
                 dataset,
                 source,
@@ -175,7 +176,7 @@ def cells_from(study: Study, entry: Include, at: tuple[int | str, ...]) -> Itera
                 given("with_references"),
                 entry.label,
                 bool(entry.double_width),
-                merged(study.settings, entry.settings),
+                merged(*layers),
                 (at, ()) if at else ((),),
             )
 
@@ -187,4 +188,5 @@ def patched(cell: Cell, entry: Include, at: tuple[int | str, ...]) -> Cell:
         for name in ("label", "footing", "double_width", "with_references", "seeds")
         if (value := getattr(entry, name)) is not None
     }
-    return replace(cell, **words, settings=merged(cell.settings, entry.settings), entries=(at, *cell.entries))
+    own = own_settings(entry.settings, model=cell.model, method=cell.method)
+    return replace(cell, **words, settings=merged(cell.settings, own), entries=(at, *cell.entries))

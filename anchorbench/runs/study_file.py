@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from anchorbench.config import Frozen
 from anchorbench.data.catalog import Catalog
 from anchorbench.errors import AnchorbenchError, ConfigError, unknown
 from anchorbench.methods.registry import METHODS
-from anchorbench.models.registry import validate_options
+from anchorbench.models.registry import BUILT_IN, validate_options
 from anchorbench.runs.plan import GROUPS
 from anchorbench.runs.study import Cell, Exclude, Include, Study, cells_from, patched
 
@@ -33,11 +33,13 @@ class StudyFile:
 
     def blamed(self, error: AnchorbenchError, cell: Cell) -> ConfigError:
         """The error with the line of the option that it names, else of the entry that the cell came from."""
+        names = {a or b for a, b in re.findall(r"'([\w.]+)'|\b(\w+):", error.what)}
         for entry in cell.entries:
             settings = _below(self.root, (*entry, "settings"))
-            for name in re.findall(r"'([\w.]+)'|\b(\w+):", error.what):
-                if settings is not None and (line := _line_of_key(settings, name[0] or name[1])) is not None:
-                    return ConfigError(f"{self.path}, line {line}: {error.what}", do=error.do)
+            named = [] if settings is None else [key for key in _keys(settings) if key[2] in names]
+            if named:
+                _, line, _ = max(named, key=lambda key: key[0])  # the deepest: `train: stepps:` is about stepps
+                return ConfigError(f"{self.path}, line {line}: {error.what}", do=error.do)
         return self.mistake(error.what, cell.entries[0] if cell.entries else (), do=error.do)
 
 
@@ -97,7 +99,20 @@ def cells_of(file: StudyFile, catalog: Catalog) -> list[Cell]:
         cells = [cell for cell in cells if not left_out.matches(cell)]
     if not cells:
         raise file.mistake("everything is excluded: there is nothing to run", ("exclude",))
+    _check_named_options(file, cells)
     return cells
+
+
+def _check_named_options(file: StudyFile, cells: Sequence[Cell]) -> None:
+    """Options of a method or model that no cell has would be dropped without a word."""
+    entries: list[tuple[tuple[int | str, ...], Mapping[str, Any]]] = [((), file.study.settings)]
+    entries += [(("include", i), entry.settings) for i, entry in enumerate(file.study.include)]
+    for at, settings in entries:
+        for group, known in (("method", METHODS), ("model", BUILT_IN)):
+            there = {getattr(cell, group) for cell in cells}
+            for name in settings.get(group, {}):
+                if name in known and name not in there:
+                    raise file.mistake(f"no cell has the {group} '{name}'", (*at, "settings", group, name))
 
 
 def _check_names(file: StudyFile, catalog: Catalog) -> None:
@@ -171,15 +186,12 @@ def _below(root: yaml.Node, path: Sequence[int | str]) -> yaml.Node | None:
     return node
 
 
-def _line_of_key(node: yaml.Node, name: str) -> int | None:
-    """Of the first key of that name, however deep."""
+def _keys(node: yaml.Node, depth: int = 0) -> Iterator[tuple[int, int, str]]:
+    """Depth, line from 1, and name of every key below a node."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if key.value == name.rpartition(".")[2]:
-                return int(key.start_mark.line) + 1
-            if (deeper := _line_of_key(value, name)) is not None:
-                return deeper
-    return None
+            yield depth, int(key.start_mark.line) + 1, str(key.value)
+            yield from _keys(value, depth + 1)
 
 
 def _refuse_repeated_keys(node: yaml.Node | None) -> None:

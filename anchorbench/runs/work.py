@@ -136,7 +136,7 @@ def keep_traceback(job: Job, lines: str) -> str:
         (folder / TRACEBACK).write_text(lines)
     except OSError:
         return f"a bug of anchorbench or of the model: {last}"
-    return f"a bug of anchorbench or of the model: {last}\n       its lines: {folder / TRACEBACK}"
+    return f"a bug of anchorbench or of the model: {last} (its lines are in the run's {TRACEBACK})"
 
 
 class WorkList:

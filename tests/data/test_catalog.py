@@ -227,7 +227,8 @@ def test_the_copy_inside_an_installed_package_is_found_from_any_folder_without_h
     """As in a wheel: anchorbench/datasets.yaml, and nothing beside the package."""
     package = tmp_path / "site" / "anchorbench"
     (package / "data").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "config.py", "data/__init__.py", "data/catalog.py", "data/catalog_file.py"):
+    copied = ("__init__.py", "errors.py", "config.py", "data/__init__.py", "data/catalog.py", "data/catalog_file.py")
+    for name in copied:
         shutil.copy(TOP.parent / "anchorbench" / name, package / name)
     text = TOP.read_text().replace("title: forced two-dimensional turbulence", "title: packaged")
     (package / "datasets.yaml").write_text(text)

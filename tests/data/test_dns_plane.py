@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 
 import netCDF4
 import numpy as np
@@ -18,6 +19,9 @@ from anchorbench.data.sources import Ask, dns_plane, turbulence
 from anchorbench.data.sources.dns_plane import COMPONENTS, LAST_WAVE, PLANE, POINTS, random_plane, read_plane
 from anchorbench.errors import ConfigError, DownloadError
 from anchorbench.fields import Grid
+
+#: Read once for all tests here.
+catalogue = cache(load_catalog)
 
 AXIS = np.fft.fftfreq(POINTS, 1 / POINTS)
 KY, KX = AXIS[:, None], AXIS[None, :]
@@ -81,9 +85,8 @@ def sample(plane, tmp_path):
 
 @pytest.fixture
 def wanted(sample):
-    asked = request(
-        load_catalog(), "turbulence2d", size="tiny", source="sample", settings={"train": 3, "validation": 2}
-    )
+    few = {"most": {"train": 3, "validation": 2}}
+    asked = request(catalogue(), "turbulence2d", size="tiny", source="sample", settings=few)
     source = asked.described.model_copy(update={"files": (sample,)})
     entry = asked.entry.model_copy(update={"sources": {"sample": source}})
     return replace(asked, entry=entry)
@@ -179,7 +182,7 @@ def test_a_generator_that_starts_from_the_plane_reads_it_and_says_so(sample, tmp
     made = {}
     for initial in ("random", "dns_plane"):
         settings = {"rungs": [8, 16], "generator": few, "initial": initial}
-        wanted = request(load_catalog(), "turbulence2d", size="tiny", settings=settings)
+        wanted = request(catalogue(), "turbulence2d", size="tiny", settings=settings)
         made[initial] = turbulence.load(ask_for(wanted, tmp_path))
     assert made["dns_plane"].attrs["member_sha256"] == sample.member.sha256
     assert "member_sha256" not in made["random"].attrs
@@ -188,15 +191,15 @@ def test_a_generator_that_starts_from_the_plane_reads_it_and_says_so(sample, tmp
 
 
 def test_the_generators_plane_is_the_file_of_the_catalogues_sample():
-    assert load_catalog().dataset("turbulence2d").sources["sample"].files == (PLANE,)
+    assert catalogue().dataset("turbulence2d").sources["sample"].files == (PLANE,)
 
 
 def test_a_limit_caps_the_fields_beside_the_plane():
-    asked = request(load_catalog(), "turbulence2d", size="small", source="sample", settings={"limit": 5})
+    asked = request(catalogue(), "turbulence2d", size="small", source="sample", settings={"limit": 5})
     assert asked.options.most == {"train": 5, "validation": 5, "test": 1}
 
 
 @pytest.mark.parametrize("most", [{"test": 2}, {"train": 0}])
 def test_a_second_plane_and_no_training_are_refused(most):
     with pytest.raises(ConfigError, match="most"):
-        request(load_catalog(), "turbulence2d", size="tiny", source="sample", settings={"most": most})
+        request(catalogue(), "turbulence2d", size="tiny", source="sample", settings={"most": most})

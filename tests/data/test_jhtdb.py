@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass, field, replace
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +19,9 @@ from anchorbench.data.sources import Ask, jhtdb
 from anchorbench.data.sources.jhtdb import MISSING, TOKEN, Options
 from anchorbench.errors import ConfigError, DownloadError
 from anchorbench.fields import Grid
+
+#: Read once for all tests here.
+catalogue = cache(load_catalog)
 
 SECRET = "edu.example.person-5e7c1d"
 
@@ -101,10 +105,10 @@ def ask(service, tmp_path):
             "validation": [700, 760],
             "test": [1050, 1300],
             "most": {"train": 2, "validation": 1, "test": 2},
-            "query_points": 128,
+            "query_points": 256,
             **options,
         }
-        found = request(load_catalog(), "turbulence3d", size="tiny", source="public", settings=settings)
+        found = request(catalogue(), "turbulence3d", size="tiny", source="public", settings=settings)
         urls = {"cutout": f"http://127.0.0.1:{service.port}/turbulence-svc/cutout/api/local"}
         source = found.described.model_copy(update={"urls": urls})
         return replace(found, entry=found.entry.model_copy(update={"sources": {"public": source}}))
@@ -136,13 +140,13 @@ def test_tiles_are_joined_into_boxes_with_components_apart(ask):
 
 
 def test_indices_begin_with_one_the_last_is_inside_and_no_query_asks_for_too_much(ask, service):
-    service.most = 128
+    service.most = 256
     jhtdb.load(ask(most={"train": 1, "validation": 1, "test": 1}, frames=1))
     first = service.asked[0]
-    assert [first[name] for name in ("xs", "xe", "ys", "ye", "zs", "ze")] == ["1", "8", "1", "8", "1", "2"]  # 8 x 8 x 2
+    assert [first[name] for name in ("xs", "xe", "ys", "ye", "zs", "ze")] == ["1", "8", "1", "8", "1", "4"]  # 8 x 8 x 4
     assert [first[name] for name in ("ts", "te", "stridex", "filter_width")] == ["1", "1", "1", "1"]
-    assert len(service.asked) == 3 * 4
-    assert {int(query["ze"]) for query in service.asked} == {2, 4, 6, 8}
+    assert len(service.asked) == 3 * 2
+    assert {int(query["ze"]) for query in service.asked} == {4, 8}
 
 
 def test_a_query_of_the_public_token_is_a_tile_of_64_by_64(ask, service, monkeypatch):
@@ -191,7 +195,7 @@ def test_what_came_before_a_stop_is_not_asked_for_again(ask, service):
     assert seen == []
     assert again.splits["train"].n_samples == 2
     tiles = sorted((asked.cache / "files").glob("url-*/tile.json"))
-    assert len(tiles) == whole == 5 * 2 * 4
+    assert len(tiles) == whole == 5 * 2 * 2
     tiles[3].unlink()
     jhtdb.load(asked)
     assert len(seen) == 1
@@ -258,7 +262,7 @@ def test_a_refusal_in_words_with_status_200_is_told_and_not_kept(ask, service):
 )
 def test_an_answer_that_is_no_velocities_is_told_and_not_kept(body, ask, service):
     service.bodies = [body]
-    with pytest.raises(DownloadError, match=r"2 x 8 x 8 velocities.*\n.*what came before is kept"):
+    with pytest.raises(DownloadError, match=r"4 x 8 x 8 velocities.*\n.*what came before is kept"):
         jhtdb.load(ask())
     assert jhtdb.load(ask()).splits["test"].n_samples == 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 
 import netCDF4
 import numpy as np
@@ -20,6 +21,9 @@ from anchorbench.data.sources import Ask, norkyst
 from anchorbench.data.sources.norkyst import MISSING, Options, read_currents, sequences, wettest_square
 from anchorbench.errors import ConfigError, DownloadError
 from anchorbench.fields import Grid
+
+#: Read once for all tests here.
+catalogue = cache(load_catalog)
 
 START = np.datetime64("2015-11-16T00:00:00", "s")
 HOURS = START + np.arange(67) * np.timedelta64(3600, "s")
@@ -61,7 +65,7 @@ def load(tmp_path):
     def call(*, crop=8, rungs=(4, 8), whole=False, **options):
         turns = ["train", "train", "test", "validation"]
         asked = {"crop": crop, "rungs": list(rungs), "frames": 2, "turns": turns, **options}
-        wanted = request(load_catalog(), "turbulence2d", size="tiny", source="sample-ocean", settings=asked)
+        wanted = request(catalogue(), "turbulence2d", size="tiny", source="sample-ocean", settings=asked)
         (file,) = wanted.described.files
         file = file.model_copy(update={"member": Member(path=file.member.path, size=len(content), sha256=sha256)})
         target = cache_path(tmp_path, sha256=sha256, name=file.member.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,9 @@ from anchorbench.errors import CatalogError, ConfigError, DownloadError
 from anchorbench.fields import Grid
 
 h5py = pytest.importorskip("h5py")
+
+#: Read once for all tests here.
+catalogue = cache(load_catalog)
 
 NX, NY, STEPS, STEP = 8, 24, 12, 1.597033
 FILES = ("a_0.03.hdf5", "a_0.10.hdf5")
@@ -89,7 +93,7 @@ def ask(host, files, tmp_path):
     def call(*, variables=None, frames=2, most=None, **options):
         most = most or {"train": 4, "validation": 2, "test": 2}
         settings = {"rungs": [4, 8], "files": list(FILES), "skip": 2, "frames": frames, "most": most, **options}
-        wanted = request(load_catalog(), "turbulence2d", size="tiny", source="public", settings=settings)
+        wanted = request(catalogue(), "turbulence2d", size="tiny", source="public", settings=settings)
         urls = {**wanted.described.urls, "base": host.url("datasets")}
         source = wanted.described.model_copy(update={"urls": urls})
         entry = wanted.entry.model_copy(update={"sources": {"public": source}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -17,6 +18,9 @@ from anchorbench.errors import ConfigError
 from anchorbench.fields import restrict
 from anchorbench.solvers import cube, solve_truth_3d
 from anchorbench.solvers.navier_stokes_3d import divergence, energy
+
+#: Read once for all tests here.
+catalogue = cache(load_catalog)
 
 TINY = {
     "truth_rung": 18,
@@ -193,7 +197,7 @@ def test_a_parameter_that_cannot_be_is_found_before_anything_is_solved(change, n
 
 def test_the_catalogues_ladder_has_three_axes_and_the_headline_first(tmp_path):
     settings = {"rungs": [6, 9], "generator": {**TINY, "interval": 0.125}}
-    ladder = fetch(request(load_catalog(), "turbulence3d", size="tiny", settings=settings), tmp_path)
+    ladder = fetch(request(catalogue(), "turbulence3d", size="tiny", settings=settings), tmp_path)
     assert ladder.spec.variables[0].name == "velocity_x"
     assert ladder.array("test", 6, "velocity_z").shape == (2, 2, 6, 6, 6)
     assert ladder.finest.axes == ("z", "y", "x")
@@ -201,5 +205,5 @@ def test_the_catalogues_ladder_has_three_axes_and_the_headline_first(tmp_path):
 
 
 def test_all_sizes_of_the_catalogue_can_be_asked_for():
-    rungs = {size: request(load_catalog(), "turbulence3d", size=size).spec.rungs for size in ("tiny", "small", "full")}
+    rungs = {size: request(catalogue(), "turbulence3d", size=size).spec.rungs for size in ("tiny", "small", "full")}
     assert rungs == {"tiny": (8, 12, 16), "small": (16, 24, 32, 48), "full": (32, 43, 64, 129)}

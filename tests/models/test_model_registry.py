@@ -13,8 +13,9 @@ from torch import nn
 
 from anchorbench.errors import ConfigError, ModelError
 from anchorbench.fields.grid import Grid
+from anchorbench.models.card import card
 from anchorbench.models.fno import FNO
-from anchorbench.models.registry import build, call, model_names, validate_options
+from anchorbench.models.registry import BUILT_IN, build, call, model_names, validate_options
 from anchorbench.models.unet import UNet
 
 GRID = Grid((8, 8))
@@ -64,15 +65,61 @@ def make(name: str, **options) -> nn.Module:
 def test_the_built_in_models_are_built_by_name():
     assert isinstance(make("fno", width=4, modes=4), FNO)
     assert isinstance(make("unet", width=4), UNet)
-    assert model_names()[:2] == ("fno", "unet")
+    assert {"fno", "gnn", "local", "mamba", "neural_ode", "transformer", "unet"} <= set(model_names())
+    assert list(BUILT_IN) == sorted(BUILT_IN)
 
 
-def test_one_seed_gives_one_model():
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_one_seed_gives_one_model(name):
     torch.manual_seed(3)
-    first = make("fno", width=4, modes=4).state_dict()
+    first = make(name, width=4).state_dict()
     torch.manual_seed(3)
-    again = make("fno", width=4, modes=4).state_dict()
-    assert all(torch.equal(first[name], again[name]) for name in first)
+    again = make(name, width=4).state_dict()
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    torch.manual_seed(4)
+    other = make(name, width=4).state_dict()
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_gradient_reaches_every_parameter_of_every_model(name, bf16):
+    torch.manual_seed(0)
+    model, grid = make(name, width=4), Grid((9, 14), periodic=(False, True))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        call(model, torch.randn(2, 2, 9, 14), grid, grid).float().square().mean().backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        assert parameter.grad.any(), key
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_model_runs_on_odd_coarser_and_finer_grids_and_between_walls(name):
+    model = make(name, width=4)
+    for shape, periodic in (((7, 7), True), ((5, 6), True), ((17, 19), True), ((11, 16), False)):
+        grid = Grid(shape, periodic=(True, periodic))
+        for out_grid in (grid, grid.with_shape((shape[0] + 5, shape[1] + 1))):
+            out = call(model, torch.randn(2, 2, *shape), grid, out_grid)
+            assert out.shape == (2, 1, *out_grid.shape)
+            assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_card_is_filled_by_the_model_and_not_by_guesses(name):
+    made = card(make(name, width=4), name, grid=GRID, in_channels=2, rungs=(4, 8, 16))
+    assert "not known" not in (made.embedding, made.padding, made.kernel)
+    assert list(made.flops) == [4, 8, 16]
+    if name in ("gnn", "local", "mamba", "neural_ode", "transformer"):
+        assert made.grid_rule == "any grid"
+        assert "physical units" in made.kernel
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_evaluation_mode_changes_no_number(name):
+    model, u = make(name, width=4), torch.randn(2, 2, 8, 8)
+    assert torch.equal(call(model.train(), u, GRID, GRID), call(model.eval(), u, GRID, GRID))
 
 
 def test_options_are_validated_without_torch():
@@ -179,7 +226,7 @@ def test_a_file_that_is_not_there_or_does_not_import_is_named(tmp_path):
 def test_an_entry_point_of_an_installed_package_is_a_model(monkeypatch):
     entry = importlib.metadata.EntryPoint("theirs", "anchorbench.models.fno:SpectralConv", "anchorbench.models")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: (entry,))
-    assert model_names() == ("fno", "unet", "theirs")
+    assert model_names() == (*BUILT_IN, "theirs")
     made = build(
         "theirs",
         in_channels=1,

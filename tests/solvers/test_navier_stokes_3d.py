@@ -77,11 +77,11 @@ def test_the_curl_of_a_beltrami_flow_is_the_flow():
 
 
 def test_a_mean_flow_carries_the_eddies_along_and_stays():
-    # u = (¼, sin(x − t/4), 0): in a time of π the shear wave moves by 2π/8, two of sixteen points.
-    x = cube(16).mesh()[2]
+    # u = (¼, sin(x − t/4), 0): in a time of π the shear wave moves by 2π/8, one of eight points.
+    x = cube(8).mesh()[2]
     u = torch.stack((torch.full_like(x, 0.25), torch.sin(x), torch.zeros_like(x)))
     end = integrate(u, EULER, duration=math.pi, courant=1.5)
-    torch.testing.assert_close(end, u.roll(2, -1), atol=1e-3, rtol=0)
+    torch.testing.assert_close(end, u.roll(1, -1), atol=1e-3, rtol=0)
     assert distance(end.mean((-3, -2, -1)), u.mean((-3, -2, -1))) < 1e-14
 
 
