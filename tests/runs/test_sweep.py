@@ -397,12 +397,12 @@ def test_every_study_can_be_planned(path, size, catalog, tmp_path):
 def test_the_studies_show_what_the_question_asks_for():
     studies = {path.stem: read_study(path).study for path in STUDIES}
     turbulence = studies["zero-shot-turbulence2d"]
-    assert {*turbulence.methods} == {"baseline", "frl", "multires", "pinn", "bandlimited", "hybrid"}
+    assert {*turbulence.methods} == {"baseline", "frl", "multires", "bandlimited", "hybrid"}
     assert turbulence.seeds == (0, 1, 2)
     assert turbulence.with_references
     assert {"held out", "capacity"} <= {entry.label for entry in turbulence.include}
     others = next(entry for entry in turbulence.include if entry.models)
-    assert set(others.models) == {"unet", "transformer", "gnn", "cno", "neural_ode", "mamba"}
+    assert set(others.models) == {"unet", "transformer", "gnn", "neural_ode", "mamba"}
     frl = merged(*(entry.settings.get("method", {}) for entry in studies["frl-ablation"].include))
     assert {"levels", "encoding", "spectral_weight"} <= set(frl)
     assert all(study.footing == "cost" for study in studies.values())
