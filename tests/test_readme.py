@@ -69,6 +69,7 @@ def test_every_command_of_the_readme_runs(folder, monkeypatch, capsys):
     monkeypatch.setenv("ANCHORBENCH_CACHE", str(folder / "cache"))
     monkeypatch.setattr(radolan, "load", invented_rain)
     monkeypatch.setattr(fetch_many, "sample_members", lambda *_, **__: None)
+    (folder / "studies").symlink_to(README.parent / "studies")
     for block in (block for language, block in BLOCKS if language == "python"):
         name = re.match(r"# (\S+\.py)", block).group(1)
         Path(name).write_text(block)

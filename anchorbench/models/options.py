@@ -69,6 +69,38 @@ class UnetOptions(Frozen):
         return k
 
 
+class CnoOptions(Frozen):
+    """A convolutional neural operator."""
+
+    width: int = Field(default=32, ge=1, description="channels on the finest level; each level down has twice as many")
+    depth: int = Field(default=3, ge=1, description="levels, the finest counted: the field is halved depth - 1 times")
+    blocks: int = Field(default=1, ge=0, description="residual blocks on each level")
+    kernel: int = Field(default=3, ge=1, description="points of each convolution, odd")
+    norm: Literal["group", "none"] = Field(
+        default="group", description="group normalisation with up to 8 groups, or none"
+    )
+    activation: Literal["gelu", "relu", "silu", "identity"] = "gelu"
+    antialias: bool = Field(
+        default=True, description="false: activations on the points, steps by the nearest point, as in a plain U-Net"
+    )
+    filter: Literal["fourier", "sinc"] = Field(
+        default="fourier", description="fourier: exact on periodic axes, sinc on others; sinc: windowed, on all"
+    )
+    taps: int = Field(default=12, ge=2, description="zeros of the sinc within its window")
+    inner: Literal["fixed", "grid"] = Field(
+        default="fixed",
+        description="fixed: it runs on the train rung's grid, other grids are resampled in and out, as published; "
+        "grid: on the grid at hand, kernels in its points",
+    )
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, k: int) -> int:
+        if k % 2 == 0:
+            raise ValueError("an odd number of points")
+        return k
+
+
 class LocalOptions(Frozen):
     """Convolutions in physical units."""
 

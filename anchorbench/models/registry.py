@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from anchorbench.config import Frozen, validated
 from anchorbench.errors import ConfigError, ModelError, unknown
 from anchorbench.models.options import (
+    CnoOptions,
     FnoOptions,
     GnnOptions,
     LocalOptions,
@@ -48,6 +49,12 @@ class BuiltIn(NamedTuple):
 
 
 BUILT_IN: dict[str, BuiltIn] = {
+    "cno": BuiltIn(
+        "cno",
+        "CNO",
+        CnoOptions,
+        "U-Net whose activations do not alias, on a fixed inner grid, 1 to 3 dimensions (Raonić et al. 2023)",
+    ),
     "fno": BuiltIn("fno", "FNO", FnoOptions, "Fourier neural operator, any grid, 1 to 3 dimensions (Li et al. 2021)"),
     "gnn": BuiltIn(
         "gnn", "GNN", GnnOptions, "message passing in a radius in physical units, any grid, 1 to 3 dimensions"
