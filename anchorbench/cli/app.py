@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
+from anchorbench.cli.diagnose import diagnose
+from anchorbench.cli.doctor import doctor
 from anchorbench.cli.evaluate import evaluate
 from anchorbench.cli.fetch import fetch
 from anchorbench.cli.listing import listing
 from anchorbench.cli.report import report
 from anchorbench.cli.sweep import sweep
 from anchorbench.cli.train import train
+from anchorbench.cli.tutorial import tutorial
 
 app = typer.Typer(
     name="anchorbench",
@@ -46,4 +49,7 @@ app.command()(train)
 app.command()(sweep)
 app.command()(evaluate)
 app.command()(report)
+app.command()(diagnose)
+app.command()(doctor)
+app.command()(tutorial)
 app.add_typer(listing, name="list")
