@@ -127,6 +127,13 @@ class TrainOptions(Frozen):
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = Field(default=False, description="torch.compile the model")
     warm_start: str | None = Field(default=None, description="folder name of a finished run to begin with")
+    # Left out of dumps at its default: what was named before there was such a field keeps its digest.
+    keep_checkpoints: int = Field(
+        default=0,
+        ge=0,
+        description="weights kept on the way for `evaluate --test training`, closer at the beginning; 0: none",
+        exclude_if=lambda n: n == 0,
+    )
 
 
 class RunSpec(Frozen):
@@ -142,6 +149,12 @@ class RunSpec(Frozen):
     frames_in: int = Field(default=1, ge=1)
     input_rung: int | None = Field(
         default=None, description="of super_resolve: where the inputs are", exclude_if=lambda rung: rung is None
+    )
+    fields: int | None = Field(
+        default=None,
+        ge=1,
+        description="of represent: how many fields are fitted, each of `frames_in` frames",
+        exclude_if=lambda fields: fields is None,
     )
     model: str
     model_options: Plain = Field(default_factory=dict)
@@ -256,18 +269,24 @@ class Preset(Frozen):
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
+    trains: dict[str, dict[str, Any]] = Field(default_factory=dict, description="of one model, over `train`")
+    task: dict[str, Any] = Field(default_factory=dict, description="what the task leaves open")
     native: dict[str, Any] = Field(default_factory=dict, description="rungs: [...], and train options of its own")
 
 
-def load_preset(size: str, dataset: str) -> Preset:
+def load_preset(size: str, dataset: str, *, task: str | None = None) -> Preset:
     """The preset of a size for a dataset, from presets/<size>.yaml, whose `default` lies under the dataset's own.
+
+    The task `represent` has its own, presets/represent.yaml.
 
     Raises ConfigError for a size that there is not.
     """
     if size not in SIZES:
         raise ConfigError(unknown("size", size, SIZES))
-    tree = yaml.safe_load((files("anchorbench.presets") / f"{size}.yaml").read_text())
-    return validated(Preset, merged(tree["default"], tree.get(dataset, {})), where=f"presets/{size}.yaml {dataset}")
+    name = "represent" if task == "represent" else size
+    tree = yaml.safe_load((files("anchorbench.presets") / f"{name}.yaml").read_text())
+    tree = tree[size] if task == "represent" else tree
+    return validated(Preset, merged(tree["default"], tree.get(dataset, {})), where=f"presets/{name}.yaml {dataset}")
 
 
 def save_yaml(model: BaseModel, path: Path) -> None:

@@ -64,6 +64,7 @@ OTHER = {
     "lead": 2,
     "frames_in": 4,
     "input_rung": 8,
+    "fields": 4,
     "model": "unet",
     "model_options": {"width": 9},
     "model_digest": "f" * 64,

@@ -11,17 +11,21 @@ import xarray as xr
 from anchorbench.cli import main
 from anchorbench.data.catalog_file import load_catalog
 
+FEW = {"train": 4, "validation": 2, "test": 2}
 #: dataset: what makes its generated ladder smaller still, and its default task
 FAMILIES = {
-    "turbulence2d": ("generator.trajectories={train: 8, validation: 2, test: 2}", "forecast"),
-    "turbulence3d": ("generator.trajectories={train: 4, validation: 1, test: 1}", "forecast"),
-    "burgers": ("generator.trajectories={train: 16, validation: 4, test: 4}", "forecast"),
-    "darcy": ("generator.trajectories={train: 16, validation: 4, test: 4}", "operator"),
-    "weather": ("generator.trajectories={train: 4, validation: 2, test: 2}", "forecast"),
-    "sevir": ("generator.trajectories={train: 4, validation: 2, test: 2}", "forecast"),
-    "mri": ("generator.folds=20", "super_resolve"),
-    "comephore": ("generator.trajectories={train: 4, validation: 2, test: 2}", "forecast"),
-    "topography": ("generator.landscapes={train: 8, validation: 2, test: 2}", "super_resolve"),
+    "turbulence2d": ({"trajectories": FEW, "spin_up_time": 0.5, "floor_windows": 1}, "forecast"),
+    "turbulence3d": ({"trajectories": FEW, "spin_up_time": 0.25, "floor_windows": 0}, "forecast"),
+    "burgers": ({"trajectories": FEW, "floor_windows": 4}, "forecast"),
+    "darcy": ({"trajectories": FEW, "floor_samples": 2}, "operator"),
+    "weather": (
+        {"trajectories": FEW, "spin_up_hours": 3, "settle_hours": 1, "frames": 2, "floor_windows": 0},
+        "forecast",
+    ),
+    "sevir": ({"trajectories": FEW}, "forecast"),
+    "mri": ({"subjects": FEW, "slices": 2, "folds": 20}, "super_resolve"),
+    "comephore": ({"trajectories": FEW}, "forecast"),
+    "topography": ({"landscapes": FEW}, "super_resolve"),
 }
 METHODS = ("baseline", "multires", "frl")
 
@@ -43,14 +47,16 @@ def test_a_family_is_fetched_and_three_methods_train_on_it(dataset, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANCHORBENCH_CACHE", str(tmp_path / "cache"))
     common = ("--size", "tiny", "--source", "generated", "--offline")
-    assert run(monkeypatch, "fetch", dataset, *common, "--set", smaller, "--json") == 0, capfd.readouterr().err
+    settings = [f"generator.{name}={json.dumps(value)}" for name, value in smaller.items()]
+    fewer = [word for setting in settings for word in ("--set", setting)]
+    assert run(monkeypatch, "fetch", dataset, *common, *fewer, "--json") == 0, capfd.readouterr().err
     (ladder,) = json.loads(capfd.readouterr().out)["ladders"]
     seen = load_catalog().dataset(dataset).seen_from("generated")
     assert ladder["rungs"] == list(seen.size("tiny").rungs)
-    quick = [f"data.{smaller}", "train.steps=3", "train.batch=4", "train.validate_every=3"]
-    settings = [word for setting in quick for word in ("--set", setting)]
+    quick = [*(f"data.{setting}" for setting in settings), "train.steps=3", "train.batch=4", "train.validate_every=3"]
+    chosen = [word for setting in quick for word in ("--set", setting)]
     methods = [word for method in METHODS for word in ("--method", method)]
-    words = ("--dataset", dataset, *common, "--seeds", "1", "--workers", "1", "--threads", "1", *methods, *settings)
+    words = ("--dataset", dataset, *common, "--seeds", "1", "--workers", "1", "--threads", "1", *methods, *chosen)
     assert run(monkeypatch, "train", *words, "--json") == 0, capfd.readouterr().err
     names = json.loads(capfd.readouterr().out)["runs"]
     for method in METHODS:
@@ -59,7 +65,7 @@ def test_a_family_is_fetched_and_three_methods_train_on_it(dataset, tmp_path, mo
             scored = [rung for rung in ladder["rungs"] if task != "super_resolve" or rung > ladder["rungs"][0]]
             assert curve["rung"].values.tolist() == scored
             assert (curve["weight"].sum(("cluster", "channel")) > 0).all()
-    assert run(monkeypatch, "report", "--results", "results") == 0, capfd.readouterr().err
+    assert run(monkeypatch, "report", "--results", "results", "--format", "png") == 0, capfd.readouterr().err
     said = capfd.readouterr().out
     assert seen.sources["generated"].display_name in said
     assert task in (tmp_path / "results" / "report" / "report.md").read_text()

@@ -151,7 +151,7 @@ def judge(
     start = error[train_rung]
     finer = [r for r in error if r > train_rung]
     unseen = tuple(r for r in finer if r not in seen)
-    used, left_out = _points(error, train_rung, seen, floor or {})
+    used, left_out = points_of_fit(error, train_rung, seen, floor or {})
     skill, skill_interval, second, notes = _second(cells, unseen, level)
     native_error = {r: c.rms("resolved", r) for r, c in trained_there.items() if r in error}
     index, reasons = _anchoring(cells, train_rung, finer, trained_there, level)
@@ -186,8 +186,7 @@ def judge(
     if slope is None:
         return Verdict(word="undecided", notes=tuple(dict.fromkeys((ONE_CLUSTER, *notes))), **common)
     word, why = first_word(slope, [s for *_, s in local], delta=delta)
-    if word == "anchored" and common["headroom"].word == "absent":
-        word = "no_headroom"
+    word = with_headroom(word, common["headroom"].word)
     if word == "anchored" and common["headroom"].word == "not shown":
         why = "headroom not shown"
     return Verdict(
@@ -216,6 +215,20 @@ def first_word(slope: Interval, local_slopes: Collection[float], *, delta: float
     )
 
 
+def with_headroom(word: Word, headroom: HeadroomWord) -> Word:
+    """`anchored` says nothing of a model where nothing could be gained: then it is `no_headroom`."""
+    return "no_headroom" if word == "anchored" and headroom == "absent" else word
+
+
+def headroom_word(native: Interval | None, *, delta: float) -> HeadroomWord:
+    """Of the slope of the models trained on the finer rungs; None where nobody tried."""
+    if native is None:
+        return "not shown"
+    if native.high < -delta:
+        return "shown"
+    return "absent" if native.low >= -delta else "not shown"
+
+
 def second_word(skill: Interval) -> SecondWord:
     """adds: the interval above 0; harms: below 0; empty: it holds 0.  Rounding does not count as skill."""
     if skill.low > NO_SKILL:
@@ -223,9 +236,10 @@ def second_word(skill: Interval) -> SecondWord:
     return "harms" if skill.high < -NO_SKILL else "empty"
 
 
-def _points(
+def points_of_fit(
     error: Mapping[int, float], train_rung: int, seen: Collection[int], floor: Mapping[int, float]
 ) -> tuple[tuple[int, ...], dict[int, str]]:
+    """Rungs of the slope, of those from ρ₀ up with their E_res, and why the others are not in it."""
     used, left_out = [], {}
     for rung, e in error.items():
         if rung > train_rung and rung in seen:
@@ -281,11 +295,10 @@ def _headroom(
     found = interval(estimate, [native[r].part([("resolved", r, a[r] / 2)]) for r in rungs if a[r]], level=level)
     if found is None:
         return Headroom("not shown", reason=ONE_CLUSTER)
-    if found.high < -delta:
-        return Headroom("shown", found)
-    if found.low >= -delta:
-        return Headroom("absent", found)
-    return Headroom("not shown", found, f"native's interval [{found.low:.2f}, {found.high:.2f}] holds −{delta:g}")
+    word = headroom_word(found, delta=delta)
+    if word == "not shown":
+        return Headroom(word, found, f"native's interval [{found.low:.2f}, {found.high:.2f}] holds −{delta:g}")
+    return Headroom(word, found)
 
 
 def _anchoring(

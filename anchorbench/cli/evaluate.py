@@ -15,6 +15,7 @@ PLOT_OF = {
     "matrix": "matrix",
     "response": "response",
     "rollout": "lead-time",
+    "training": "over-training",
 }
 
 
@@ -30,7 +31,7 @@ def evaluate(
         typer.Option(
             help="Put finished runs to a test instead; may be given several times.  resolution: one band, the grid "
             "changes.  information: one grid, the low-pass changes.  matrix: every rung, for `--plot matrix`.  "
-            "response: gain and phase of each wave.  rollout: forecasts fed back."
+            "response: gain and phase of each wave.  rollout: forecasts fed back.  training: every kept checkpoint."
         ),
     ] = None,
     band: Annotated[

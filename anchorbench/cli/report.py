@@ -12,6 +12,10 @@ from anchorbench.cli.show import RESULTS, Json, Results, print_json, say, stdout
 
 def report(
     plot: Annotated[list[str] | None, typer.Option(help="Plot; may be given several times [default: all].")] = None,
+    form: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="Of the figures: png, svg, pdf; PNG is always written [default: all]."),
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
     delta: Annotated[float, typer.Option(min=0.001, help="Slopes within ±delta are anchored.")] = 0.1,
     out: Annotated[Path | None, typer.Option(help="Folder of the report [default: RESULTS/report].")] = None,
@@ -29,7 +33,7 @@ def report(
         if known and dataset not in known:
             raise CatalogError(f"{results}: {unknown('dataset with runs', dataset, known)}")
     try:
-        made = make_report(results, out=folder, plots=plot, dataset=dataset, delta=delta)
+        made = make_report(results, out=folder, plots=plot, formats=form, dataset=dataset, delta=delta)
     except OSError as error:
         raise RunError(
             f"the report could not be written to {folder}: {error.strerror or error}", do="choose another --out"

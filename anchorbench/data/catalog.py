@@ -169,6 +169,10 @@ class Source(Frozen):
     urls: dict[str, str] = Field(default_factory=dict, description="of a public set: addresses, by the reader's names")
     checksums: dict[str, str] = Field(default_factory=dict, description="of those, as ALGORITHM:HEX")
     bytes: dict[Size, int] = Field(default_factory=dict, description="about how much a size downloads")
+    samples: dict[Size, int] = Field(
+        default_factory=dict, description="about how many of all splits a size holds, where its options do not say"
+    )
+    masked: tuple[Size, ...] = Field((), description="sizes with missing area, whose share is kept beside the values")
 
     variables: tuple[Variable, ...] | None = None
     headline: str | None = None

@@ -7,6 +7,7 @@ installed package, the file beside the package in a checkout.  Never the current
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ def read_catalog(path: Path) -> Catalog:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise CatalogError(f"the catalogue {path} cannot be read: {why}") from None
+    return _parsed(text, path)
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str, path: Path) -> Catalog:
+    """The catalogue in a text; kept, for it is frozen, and one command asks for it several times."""
     try:
         loader = LOADER(text)
         root = loader.get_single_node()

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from anchorbench.config import Frozen, LadderSpec, Size, merged, validated
-from anchorbench.data.catalog import Catalog, DatasetEntry, SampleFile, SizeEntry, Source, kind_of
+from anchorbench.data.catalog import Catalog, DatasetEntry, GridEntry, SampleFile, SizeEntry, Source, kind_of
 from anchorbench.data.download import cache_path, noted
 from anchorbench.data.ladder import COMPLETE, SPLITS, Ladder, ladder_folder, ladder_lock, open_ladder, write_ladder
 from anchorbench.data.sources import Ask, Progress, load_module
-from anchorbench.errors import CatalogError, ConfigError, LadderError, unknown
+from anchorbench.errors import CatalogError, ConfigError, GridError, LadderError, unknown
 from anchorbench.fields import Grid
+from anchorbench.fields.resample_cells import nested
+from anchorbench.fields.resample_points import shared_points
 
 #: What `fetch --set` and `train --set data.…` may change, by kind of source; the last is the reader's own options.
 SETTINGS = {
@@ -57,15 +59,28 @@ class Request:
         """The catalogue's words on the source."""
         return self.entry.sources[self.source]
 
+    def ask(self, cache: Path, **words: Any) -> Ask:
+        """What its reader is asked for; words: other fields of `Ask`."""
+        return Ask(
+            entry=self.entry,
+            source=self.described,
+            options=self.options,
+            size=self.size,
+            finest=Grid.from_dict(self.spec.grid),
+            cache=cache,
+            **words,
+        )
+
     def disk_bytes(self) -> int:
-        """About what the ladder takes on disk with the array cache that training makes: twice its values."""
+        """About what the ladder takes on disk with the array cache that training makes: twice its float32 values."""
         frames = int(getattr(self.options, "frames", 1))
         counts = getattr(self.options, "trajectories", None) or getattr(self.options, "most", None) or {}
-        samples: int = sum(counts.get(split, 32) for split in SPLITS)
+        unsaid = self.described.samples.get(cast(Size, self.spec.size), 96) / len(SPLITS)
+        samples: int = round(sum(counts.get(split, unsaid) for split in SPLITS))
         finest = Grid.from_dict(self.spec.grid)
         points = sum(finest.with_rung(rung).n_points for rung in self.spec.rungs)
-        copies = 2 if self.spec.restriction == "spectral" else 4  # with the observed area beside the values
-        return 4 * copies * samples * frames * points * len(self.spec.variables)
+        fields = len(self.spec.variables) + (self.spec.size in self.described.masked)
+        return 2 * 4 * samples * frames * points * fields
 
 
 def request(
@@ -94,8 +109,9 @@ def request(
     if isinstance(rungs, list | tuple) and rungs and values["train_rung"] not in rungs:
         values["train_rung"] = rungs[0]
     size_entry = validated(SizeEntry, values, where=where)
-    _check_nesting(size_entry, entry.restriction, where=where)
-    grid = entry.box(size, crop=size_entry.crop).grid(max(size_entry.rungs))
+    box = entry.box(size, crop=size_entry.crop)
+    _check_nesting(box, size_entry, entry.restriction, where=where)
+    grid = box.grid(max(size_entry.rungs))
     for rung in size_entry.rungs:
         grid.with_rung(rung)
     options = validated(reader.Options, getattr(size_entry, group), where=f"dataset '{dataset}' {group}")
@@ -282,19 +298,7 @@ def _make(
     folder = ladder_folder(wanted.spec, cache)
     scratch = folder.with_name(folder.name + SOLVING)
     made = load_module(source.reader).load(
-        Ask(
-            entry=entry,
-            source=source,
-            options=wanted.options,
-            size=wanted.size,
-            finest=Grid.from_dict(wanted.spec.grid),
-            cache=cache,
-            offline=offline,
-            force=force,
-            device=device,
-            scratch=scratch,
-            progress=progress,
-        )
+        wanted.ask(cache, offline=offline, force=force, device=device, scratch=scratch, progress=progress)
     )
     attrs = {
         "dataset": entry.name,
@@ -334,15 +338,30 @@ def require_space(wanted: Request, cache: Path) -> None:
         )
 
 
-def _check_nesting(size: SizeEntry, restriction: str, *, where: str) -> None:
-    """Raises ConfigError where a rung's cells are no whole cells of the source: found before a download, not after."""
+def _check_nesting(box: GridEntry, size: SizeEntry, restriction: str, *, where: str) -> None:
+    """Raises ConfigError where a rung cannot be had from the source's points: found before a download, not after."""
     points = size.crop or size.rungs[-1]
-    odd = [rung for rung in size.rungs if points % rung]
-    if restriction in ("block_mean", "stride") and odd:
+    source = box.grid(points)
+    odd = [rung for rung in size.rungs if not _reached(source, rung, restriction)]
+    if odd:
         raise ConfigError(
             f"{where}: rungs {', '.join(map(str, odd))} do not divide its {points} points, as {restriction} needs",
-            do="choose rungs among " + ", ".join(str(n) for n in range(4, points + 1) if points % n == 0),
+            do="choose rungs among "
+            + ", ".join(str(n) for n in range(4, points + 1) if _reached(source, n, restriction)),
         )
+
+
+def _reached(source: Grid, rung: int, restriction: str) -> bool:
+    """True where a rung's cells are whole cells of the source, or its points among the source's, if they must be."""
+    if restriction not in ("block_mean", "stride"):
+        return True
+    try:
+        coarse = source.with_rung(rung)
+        if restriction == "stride":
+            shared_points(source, coarse)
+    except GridError:
+        return False
+    return restriction == "stride" or nested(coarse, source)
 
 
 def _free_bytes(folder: Path) -> int:

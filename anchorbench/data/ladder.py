@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from filelock import FileLock
@@ -25,13 +25,13 @@ from anchorbench.config import LadderSpec
 from anchorbench.data.arrays import cached_array, read_variable
 from anchorbench.data.ladder_file import write_split
 from anchorbench.data.sources import SplitFields
+from anchorbench.data.splits import SPLITS as SPLITS
+from anchorbench.data.splits import Split as Split
 from anchorbench.errors import LadderError
 from anchorbench.fields import Grid, covers_sphere, n_degrees
 from anchorbench.fields.grid import rung_name
 from anchorbench.fields.resample import Restriction
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COMPLETE = "ladder.json"
 #: Beside a ladder's folder: one that is being written, the one that it will replace, and who may.
 PART, FORMER, LOCK = ".part", ".former", ".lock"

@@ -23,7 +23,6 @@ from anchorbench.data.catalog_file import read_catalog
 from anchorbench.data.own_file import Found, look_into
 from anchorbench.data.own_words import Doubts, Said
 from anchorbench.data.sources.own import (
-    SPLITS,
     USUAL_TURNS,
     Options,
     by_time,
@@ -32,10 +31,14 @@ from anchorbench.data.sources.own import (
     size_and_date,
     what_changed,
 )
+from anchorbench.data.splits import SPLITS
 from anchorbench.errors import CatalogError, ConfigError, GridError, LadderError
 from anchorbench.fields import Grid, restrict
 
 KEPT = "dataset.yaml"
+PARTIAL = f".{KEPT}.part"
+#: The cache's own folders: no dataset is called so.
+RESERVED = ("files",)
 #: The coarsest rung that is proposed, and how many there are at most.
 COARSEST, MOST_RUNGS = 8, 5
 #: Cycles of the splits' turns along a series: as many as leave each split a window.
@@ -53,6 +56,8 @@ def describe_own(path: Path | str, *, name: str, **words: Any) -> DatasetEntry:
         raise ConfigError(
             f"'{name}' is no name for a dataset: small letters, digits, - and _, a letter first", do="--name mine"
         )
+    if name in RESERVED:
+        raise ConfigError(f"'{name}' is a folder of the cache itself, no name for a dataset", do="--name mine")
     said = validated(Said, words, where="--from")
     where = str(path) if "://" in str(path) else str(Path(path).expanduser().resolve())
     doubts = Doubts()
@@ -241,18 +246,29 @@ def _quarter(rungs: Sequence[int], finest: int, *, above_first: bool) -> int:
     return min(choice, key=lambda rung: abs(rung - finest / 4))
 
 
+def require_free_name(name: str, cache: Path, catalog: Catalog) -> None:
+    """Raises CatalogError for a name that the catalogue has, or whose folder in the cache is not an own set's."""
+    if name in catalog.datasets:
+        raise CatalogError(f"the catalogue has a dataset '{name}' already", do="choose another --name")
+    folder = cache / name
+    if folder.is_dir() and (others := sorted(p.name for p in folder.iterdir() if p.name not in ("own", KEPT, PARTIAL))):
+        raise CatalogError(
+            f"{folder} holds {', '.join(others[:3])}, which are none of a dataset of your own",
+            do="choose another --name, or another --cache",
+        )
+
+
 def keep_own(entry: DatasetEntry, cache: Path, catalog: Catalog) -> Path:
     """Write <cache>/<name>/dataset.yaml, a catalogue of this one set; a former one of that name is replaced.
 
-    Raises CatalogError for a name that the catalogue has, LadderError where the folder cannot be written.
+    Raises CatalogError as `require_free_name`, LadderError where the folder cannot be written.
     """
-    if entry.name in catalog.datasets:
-        raise CatalogError(f"the catalogue has a dataset '{entry.name}' already", do="choose another --name")
+    require_free_name(entry.name, cache, catalog)
     path = cache / entry.name / KEPT
     fragment = {"datasets": {entry.name: entry.model_dump(mode="json", exclude={"name"}, exclude_unset=True)}}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{KEPT}.part")
+        part = path.with_name(PARTIAL)
         part.write_text(yaml.safe_dump(fragment, sort_keys=False, allow_unicode=True), encoding="utf-8")
         part.replace(path)
     except OSError as error:

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from anchorbench.data.packed_rain import PackedRain
 from anchorbench.data.sources import SplitFields, require
 from anchorbench.data.time_blocks import TimeBlocks, sequences
 from anchorbench.errors import DownloadError
@@ -42,32 +42,13 @@ class MapGrid:
 
 
 @dataclass(frozen=True)
-class RainHours:
-    """Hours of rain, cut to a square; kept packed.
+class RainHours(PackedRain):
+    """Hours of rain, cut to a square: codes are uint16, tenths of a millimetre; times the end of each hour, UTC."""
 
-    codes: (time, y, x) uint16, y northward, tenths of a millimetre, 65535 where nothing was measured.
-    times: (time,) datetime64[s], the end of each hour, UTC, rising.
-    """
+    missing = MISSING
+    step = STEP_MM
 
-    codes: np.ndarray
-    times: np.ndarray
     attrs: Mapping[str, str] = field(default_factory=dict)
-
-    def valid(self, index: Any = slice(None)) -> np.ndarray:
-        """True where something was measured: (*index, y, x)."""
-        return np.asarray(self.codes[index] != MISSING)
-
-    def rain(self, index: Any = slice(None)) -> np.ndarray:
-        """mm in the hour, float32, 0 where not valid: (*index, y, x)."""
-        codes = self.codes[index]
-        return np.where(codes == MISSING, 0, codes).astype(np.float32) * np.float32(STEP_MM)
-
-    def wet_share(self, above: float) -> np.ndarray:
-        """Share of the valid cells with more than `above` mm: (time,)."""
-        threshold = np.floor(above / STEP_MM + 1e-6)
-        measured = self.codes != MISSING
-        wet = ((self.codes > threshold) & measured).sum(axis=(1, 2))
-        return np.asarray(wet / np.maximum(measured.sum(axis=(1, 2)), 1))
 
     @cached_property
     def mm_a_year(self) -> float:

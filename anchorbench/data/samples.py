@@ -3,6 +3,7 @@
     forecast         frames t−n+1..t in, frame t+lead out, on one rung
     operator         the same with lead 0: variables of role `input` in, those of role `target` out
     super_resolve    the frame on a coarse rung in, the same frame on a finer one out
+    represent        places in, the values of a few chosen fields out (field_windows.py)
 
 Values leave here normalised by the mean and deviation of the train rung's training split, missing points 0.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from anchorbench.config import inputs_of, targets_of
+from anchorbench.data.degradations import Degradation, degraded, input_noise
 from anchorbench.data.ladder import Ladder, Split, TrainingView
 from anchorbench.errors import LadderError
 from anchorbench.fields import Grid
@@ -76,6 +78,8 @@ class Batch:
     newest: the channel that holds the newest frame of each target; None where targets are all of the input's
     variables, empty where the inputs lack one.  in_units, out_units: what normalised them, one entry a variable; None
     in a batch that no ladder made.
+    Of `represent` alone: number (B,), which field each item is a frame of, None where item i is field i; time (B,) in
+    [−1, 1], None where fields have one frame.
     """
 
     inputs: Tensor
@@ -89,6 +93,8 @@ class Batch:
     newest: tuple[int, ...] | None = None
     in_units: Normaliser | None = None
     out_units: Normaliser | None = None
+    number: Tensor | None = None
+    time: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -112,8 +118,9 @@ class Batch:
 class Windows:
     """All windows of one split: frames t−n+1..t of `in_rung` in, frame t+lead of `rung` out.
 
-    in_rung: where the inputs are; None: on `rung` too.  device: where batches appear.  Arrays that fit are moved there
-    once, so that a step copies nothing.
+    in_rung: where the inputs are; None: on `rung` too.  degradation: how they are made from `source_rung`; None: the
+    ladder's own are taken.  noise: its deviation on the inputs, in deviations of the field.
+    device: where batches appear.  Arrays that fit are moved there once, so that a step copies nothing.
     """
 
     def __init__(
@@ -126,6 +133,9 @@ class Windows:
         lead: int,
         normaliser: Normaliser,
         in_rung: int | None = None,
+        degradation: Degradation | None = None,
+        source_rung: int | None = None,
+        noise: float = 0.0,
         static: Tensor | None = None,
         device: torch.device | str = "cpu",
         resident_bytes: int = 8 << 30,
@@ -137,10 +147,15 @@ class Windows:
         variables = ladder.spec.variables
         inputs, targets = inputs_of(variables), targets_of(variables)
         self._in_units, self._out_units = normaliser.only(inputs), normaliser.only(targets)
-        at_home = in_rung is None or in_rung == rung
+        self._split, self._degradation, self._noise = split, degradation, noise
+        at_home = (in_rung is None or in_rung == rung) and degradation is None
         # One array serves as input and target where both are on one rung: its windows are copied out once.
         self._joint = at_home and inputs == targets
         source = rung if in_rung is None else in_rung
+        if degradation is not None:
+            if source_rung is None or in_rung is None or source_rung < in_rung:
+                raise LadderError("a degradation goes from a finer rung, its source, to the inputs' own")
+            source = source_rung
         self._inputs = [ladder.array(split, source, variables[i].name) for i in inputs]
         self._targets = [] if self._joint else [ladder.array(split, rung, variables[i].name) for i in targets]
         weights = [ladder.valid_area(split, source)] + ([] if at_home else [ladder.valid_area(split, rung)])
@@ -189,11 +204,17 @@ class Windows:
             inputs = self._gathered(self._inputs, sample, seen)
             targets = self._gathered(self._targets, sample, asked)[:, :, 0]
             mask_in = self._gathered(self._weights[:1], sample, seen)[:, 0]
+            if self._degradation is not None:
+                inputs, mask_in = self._degraded(inputs, mask_in)
             mask_out = self._gathered(self._weights[-1:], sample, asked)[:, 0]
         masked = bool(self._weights)
+        given = _normal(inputs, self._in_units, mask_in[:, None] if masked else None)
+        if self._noise:
+            drawn = input_noise(tuple(given.shape[1:]), windows, self._split).to(given)
+            given = given + self._noise * (torch.where(mask_in[:, None] > 0, drawn, 0.0) if masked else drawn)
         static = None if self.static is None else self.static.expand(len(windows), *self.static.shape)
         return Batch(
-            inputs=_normal(inputs, self._in_units, mask_in[:, None] if masked else None).flatten(1, 2),
+            inputs=given.flatten(1, 2),
             targets=_normal(targets, self._out_units, mask_out if masked else None),
             grid=self.grid,
             out_grid=self.out_grid,
@@ -205,6 +226,15 @@ class Windows:
             in_units=self._in_units,
             out_units=self._out_units,
         )
+
+    def _degraded(self, inputs: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (B, variable, frame, *source) and their valid share (B, frame, *source) on the inputs' own grid."""
+        assert self._degradation is not None
+        if not self._weights:
+            return degraded(inputs, self.grid, self._degradation)[0], weights
+        coarse, share = degraded(inputs, self.grid, self._degradation, weights=weights[:, None])
+        assert share is not None  # weights in, weights out
+        return coarse, share[:, 0]
 
     def _gathered(self, arrays: Sequence[np.ndarray], sample: np.ndarray, frames: np.ndarray) -> Tensor:
         """(B, array, frame, *grid)."""

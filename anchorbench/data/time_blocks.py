@@ -5,15 +5,12 @@ No frame of one split is closer than the gap to a frame of another.  Each stretc
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from pydantic import Field, model_validator
 
 from anchorbench.config import Frozen
+from anchorbench.data.splits import Split
 from anchorbench.errors import ConfigError
-
-Split = Literal["train", "validation", "test"]
 
 
 class TimeBlocks(Frozen):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from anchorbench.config import Frozen, LadderSpec, validated
-from anchorbench.data.samples import Batch
+from anchorbench.data.samples import Batch, Windows
 from anchorbench.errors import MethodError, ModelError
 from anchorbench.fields import Grid
 from anchorbench.fields.carry import on_grid
@@ -38,7 +38,8 @@ class Plan:
     """What a method knows of its ladder before it sees a sample.
 
     rungs: of the ladder.  train_grid: the grid of ρ₀.  increment: the model adds to the newest frame.  ladder: for who
-    asks for its equation.  lead: time steps from input to target.
+    asks for its equation.  lead: time steps from input to target.  fields, frames: of `represent`, how many fields are
+    fitted and the frames of each.
     """
 
     rungs: tuple[int, ...]
@@ -47,6 +48,8 @@ class Plan:
     increment: bool = True
     ladder: LadderSpec | None = None
     lead: int = 1
+    fields: int | None = None
+    frames: int = 1
 
     @classmethod
     def of(cls, ladder: LadderSpec, train_rung: int, *, increment: bool = True, lead: int = 1) -> Plan:
@@ -94,11 +97,25 @@ class Method:
         """The module that is trained; takes a Batch, returns (B, C', *out_grid)."""
         return Forecaster(model, increment=self.plan.increment)
 
+    def prepare(self, trained: nn.Module, windows: Mapping[int, Windows]) -> None:
+        """Before the first step: what is chosen from the training samples, by rung, without training."""
+
+    def before_validation(self, trained: nn.Module, windows: Windows) -> None:
+        """Before each look at the validation split: what is chosen by it."""
+
+    def clip(self, trained: nn.Module, most: float) -> None:
+        """Scale the gradients to a norm of `most` where it is larger."""
+        nn.utils.clip_grad_norm_(trained.parameters(), most)
+
     def draw_rung(self, step: int, rng: torch.Generator) -> int:
         return self.plan.train_rung
 
     def loss(self, trained: nn.Module, batch: Batch, *, step: int, rng: torch.Generator) -> Tensor:
         return mean_square(trained(batch) - batch.targets, batch)
+
+    def measured(self, batch: Batch) -> dict[str, float]:
+        """What is worth knowing of a batch of the train rung before training: it stands on the run's card."""
+        return {}
 
     def predict(self, trained: nn.Module, batch: Batch, *, members: int, rng: torch.Generator | None) -> Tensor:
         """(members, B, C', *out_grid), normalised.  A deterministic method has one member."""

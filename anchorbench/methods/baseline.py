@@ -9,3 +9,4 @@ class Baseline(Method):
     """Minimise the mean squared error on ρ₀; run the same weights on every rung."""
 
     name = "baseline"
+    tasks = ("forecast", "operator", "super_resolve", "represent")

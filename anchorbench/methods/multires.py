@@ -61,6 +61,8 @@ class MultiRes(Method):
         return tuple(sorted(rung for rung, share in self.mix().items() if share > 0))
 
     def draw_rung(self, step: int, rng: torch.Generator) -> int:
+        if len(rungs := self.rungs()) == 1:
+            return rungs[0]  # nothing is drawn: the samples are those of the baseline of this seed
         mix = self.mix()
         picked = torch.multinomial(torch.tensor(list(mix.values())), 1, generator=rng)
         return list(mix)[int(picked)]

@@ -1,4 +1,4 @@
-"""The curves beside the models' that need no training: persistence, interpolate, oracle_lowpass, solver.
+"""The curves beside the models' that need no training: persistence, interpolations, oracle_lowpass, solver.
 
 `coarse_then_upsample` belongs to each run and is made where the run is evaluated; `native` is trained (runs/plan.py).
 """
@@ -14,16 +14,22 @@ from anchorbench.data.ladder import Ladder
 from anchorbench.data.samples import Batch, Normaliser
 from anchorbench.errors import MethodError, unknown
 from anchorbench.fields import Grid, project
+from anchorbench.fields.resample_points import interpolate
 from anchorbench.methods.equation import equation_of, has_equation, newest_state
 from anchorbench.methods.registry import REFERENCES
+from anchorbench.models.spectral_resize import spectral_resize
 
 Predictor = Callable[[Batch], Tensor]
+UNTRAINED = ("persistence", "interpolate", "bilinear", "bicubic", "fourier", "oracle_lowpass", "solver")
 
 
 def available(ladder: Ladder, task: str) -> tuple[str, ...]:
     """The references without training that this ladder and task have: `solver` only where its equation is known."""
-    names = [n for n in ("persistence", "interpolate", "oracle_lowpass", "solver") if task in REFERENCES[n][0]]
-    return tuple(n for n in names if n != "solver" or has_equation(ladder.spec))
+    names = [n for n in UNTRAINED if task in REFERENCES[n][0]]
+    waves = all(ladder.finest.periodic) and ladder.finest.kind == "planar"
+    # What `interpolate` is already is not drawn twice.
+    lacking = {"fourier" if waves else "bilinear", "" if has_equation(ladder.spec) else "solver"}
+    return tuple(n for n in names if n not in lacking)
 
 
 def build_reference(
@@ -34,6 +40,12 @@ def build_reference(
         raise MethodError(f"{ladder.spec.dataset}: {unknown('reference', name, available(ladder, task))}")
     if name in ("persistence", "interpolate"):
         return _start
+    if name == "bilinear":
+        return lambda batch: interpolate(_given(batch), batch.grid, batch.out_grid, "bilinear")
+    if name == "bicubic":
+        return lambda batch: interpolate(_given(batch), batch.grid, batch.out_grid, "bicubic")
+    if name == "fourier":
+        return lambda batch: spectral_resize(_given(batch), batch.grid, batch.out_grid)
     if name == "oracle_lowpass":
         # In float64, so that its own rounding is no error: E_res and S are 0, not 1e-7.
         return lambda batch: project(batch.targets.double(), band, how=ladder.restriction, weights=batch.mask)
@@ -45,6 +57,13 @@ def _start(batch: Batch) -> Tensor:
     if start is None:
         raise MethodError("a target that is not among the inputs has no newest frame: no persistence")
     return start
+
+
+def _given(batch: Batch) -> Tensor:
+    last = batch.last_frame()
+    if last is None:
+        raise MethodError("a target that is not among the inputs cannot be interpolated from them")
+    return last
 
 
 def solver(ladder: Ladder, *, normaliser: Normaliser, lead: int) -> Predictor:

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 #: Tasks from fields to fields.
 FIELDS = ("forecast", "operator", "super_resolve")
+#: From places to one field's values: each dataset has it.
+REPRESENT = "represent"
 
 #: name: (module, class, track, tasks, what it is)
 METHODS: dict[str, tuple[str, str, str, tuple[str, ...], str]] = {
-    "baseline": ("baseline", "Baseline", "zero-shot", FIELDS, "mean squared error on the train rung"),
+    "baseline": ("baseline", "Baseline", "zero-shot", (*FIELDS, REPRESENT), "mean squared error on the train rung"),
     "bandlimited": (
         "bandlimited",
         "BandLimited",
@@ -24,12 +26,40 @@ METHODS: dict[str, tuple[str, str, str, tuple[str, ...], str]] = {
         ("forecast", "operator"),
         "one latent grid for every rung, then lifted: CROP (Gao et al., ICLR 2025)",
     ),
+    "diffusion": (
+        "diffusion",
+        "Diffusion",
+        "zero-shot",
+        FIELDS,
+        "a conditional mean and a diffusion of its residual, scored as an ensemble (after Defez et al. 2026)",
+    ),
+    "fresh": (
+        "fresh",
+        "Fresh",
+        "zero-shot",
+        (REPRESENT,),
+        "frequencies chosen by the untrained network's spectrum (Kania et al., ICLR 2025)",
+    ),
     "frl": (
         "frl",
         "FRL",
         "zero-shot",
         FIELDS,
         "coarser levels, Nyquist-normalised encoding, spectral loss (Wang and Zhang, ICLR 2026)",
+    ),
+    "grid_search": (
+        "fresh",
+        "GridSearch",
+        "zero-shot",
+        (REPRESENT,),
+        "frequencies chosen by training with every setting: what fresh is priced against",
+    ),
+    "hinote": (
+        "hinote",
+        "Hinote",
+        "zero-shot",
+        ("super_resolve",),
+        "targets of many factors, and a loss that weighs what is hard (Luo et al., ICML 2024)",
     ),
     "hybrid": (
         "hybrid",
@@ -45,16 +75,26 @@ METHODS: dict[str, tuple[str, str, str, tuple[str, ...], str]] = {
         FIELDS,
         "a mix of rungs, mostly coarse (Sakarvadia et al., ICLR 2026)",
     ),
+    "pinn": (
+        "pinn",
+        "Pinn",
+        "zero-shot",
+        ("forecast", "operator"),
+        "the residual of the ladder's own equation beside the data loss",
+    ),
 }
 
 #: name: (tasks, what it is)
 REFERENCES: dict[str, tuple[tuple[str, ...], str]] = {
     "persistence": (("forecast",), "the newest input frame"),
     "interpolate": (("super_resolve",), "the input carried to the finer grid: waves on a periodic box, else bilinear"),
-    "oracle_lowpass": (FIELDS, "the truth without what is finer than the train rung"),
+    "bilinear": (("super_resolve",), "the input read between its points, where interpolate is by waves"),
+    "bicubic": (("super_resolve",), "the input by cubic convolution, exact for quadratics (Keys 1981)"),
+    "fourier": (("super_resolve",), "the input's cosine or Fourier series, where interpolate is bilinear"),
+    "oracle_lowpass": ((*FIELDS, REPRESENT), "the truth without what is finer than the train rung"),
     "solver": (("forecast", "operator"), "the dataset's own equation, solved on each rung from the restricted state"),
-    "coarse_then_upsample": (FIELDS, "the run's own prediction on the train rung, prolonged"),
-    "native": (FIELDS, "the baseline trained at each rung: --with-references"),
+    "coarse_then_upsample": ((*FIELDS, REPRESENT), "the run's own prediction on the train rung, prolonged"),
+    "native": ((*FIELDS, REPRESENT), "the baseline trained at each rung: --with-references"),
 }
 
 
@@ -71,5 +111,7 @@ def build_method(name: str, plan: Plan, options: Mapping[str, Any], *, task: str
     """The method with validated options.  Raises MethodError or ConfigError."""
     check_method(name, task)
     module, cls, *_ = METHODS[name]
+    if task == REPRESENT and name == "baseline":
+        module, cls = "represent", "Fit"
     method: Method = getattr(import_module(f"anchorbench.methods.{module}"), cls)(plan, options)
     return method

@@ -4,8 +4,9 @@
     on each level: v + conv Σ conv v       Σ: `antialias.AliasFree`
 
 `inner: fixed` is the published rule: kernels span points of one computational grid, that of the train rung, and fields
-of other grids are resampled to it and its output back.  Nothing finer than the train rung reaches the output, or is in
-it.  `inner: grid` runs on the grid at hand, where kernels shrink with the spacing.
+of other grids are resampled to it and its output back.  On periodic axes nothing finer than the train rung reaches the
+output, or is in it; between walls that holds to the stop band of a sinc, and less within its reach of a wall.
+`inner: grid` runs on the grid at hand, where kernels shrink with the spacing.
 
 Ours: group normalisation in place of batch normalisation, whose statistics change between training and evaluation;
 one residual block a level; the filter (the paper's is a windowed sinc: `filter: sinc`).
@@ -14,6 +15,7 @@ one residual block a level; the filter (the paper's is a windowed sinc: `filter:
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +25,7 @@ from anchorbench.models.antialias import AliasFree, resample, scaled
 from anchorbench.models.fno import ACTIVATIONS
 from anchorbench.models.local import pad
 from anchorbench.models.options import CnoOptions
-
-CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
-    1: nn.Conv1d,
-    2: nn.Conv2d,
-    3: nn.Conv3d,
-}
+from anchorbench.models.unet import CONVOLUTIONS
 
 
 class Conv(nn.Module):
@@ -73,7 +70,7 @@ class CNO(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, grid: Grid, options: CnoOptions | None = None) -> None:
         super().__init__()
         self.options = options = options or CnoOptions()
-        self.inner = grid.shape
+        self.inner, self.walled = grid.shape, not all(grid.periodic)
         d, widths = grid.ndim, [options.width * 2**level for level in range(options.depth)]
         self.activation = AliasFree(
             ACTIVATIONS[options.activation], how=options.filter, taps=options.taps, antialias=options.antialias
@@ -103,7 +100,7 @@ class CNO(nn.Module):
         for level, blocks in enumerate(self.levels):
             if level:
                 x = self.activation(self.down[level - 1](x, grids[level - 1]), grids[level - 1], grids[level])
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 x = block(x, grids[level])
             skips.append(x)
         for level in reversed(range(len(self.up))):
@@ -118,9 +115,10 @@ class CNO(nn.Module):
         o = self.options
         points = "x".join(map(str, self.inner))
         where = f"a fixed inner grid of {points}" if o.inner == "fixed" else "the grid at hand: its support shrinks"
-        filtered = f"alias-free ({o.filter})" if o.antialias else "plain"
+        filtered = o.filter + (", sinc between walls" if self.walled and o.filter == "fourier" else "")
+        sigma = f"alias-free ({filtered})" if o.antialias else "plain"
         return {
             "embedding": "none",
             "padding": "circular on periodic axes, else replicate",
-            "kernel": f"{o.kernel} points a side on {o.depth} levels, in grid points of {where}; activations {filtered}",
+            "kernel": f"{o.kernel} points a side on {o.depth} levels, in grid points of {where}; activations {sigma}",
         }

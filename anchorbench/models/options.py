@@ -52,7 +52,7 @@ class FnoOptions(Frozen):
 
 
 class UnetOptions(Frozen):
-    """A U-Net for two axes."""
+    """A U-Net for two axes or three."""
 
     width: int = Field(default=32, ge=1, description="channels on the finest level; each level down has twice as many")
     depth: int = Field(default=3, ge=1, description="levels, the finest counted: the input is halved depth - 1 times")

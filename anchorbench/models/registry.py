@@ -19,6 +19,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anchorbench.config import Frozen, validated
 from anchorbench.errors import ConfigError, ModelError, unknown
+from anchorbench.models.coordinate_options import (
+    FinerOptions,
+    FourierFeaturesOptions,
+    PositionalEncodingOptions,
+    ResFieldsOptions,
+    SirenOptions,
+    WireOptions,
+)
+from anchorbench.models.neuralop_options import NeuralopFnoOptions, NeuralopTfnoOptions, NeuralopUnoOptions
 from anchorbench.models.options import (
     CnoOptions,
     FnoOptions,
@@ -29,6 +38,7 @@ from anchorbench.models.options import (
     TransformerOptions,
     UnetOptions,
 )
+from anchorbench.models.sr_options import EdsrOptions, HinoteOptions, LiifOptions, LteOptions, SrnoOptions
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -55,12 +65,36 @@ BUILT_IN: dict[str, BuiltIn] = {
         CnoOptions,
         "U-Net whose activations do not alias, on a fixed inner grid, 1 to 3 dimensions (Raonić et al. 2023)",
     ),
+    "edsr": BuiltIn(
+        "edsr", "EDSR", EdsrOptions, "to super-resolve: a fixed factor, resized to others (Lim et al. 2017)"
+    ),
+    "finer": BuiltIn(
+        "finer", "Finer", FinerOptions, "to represent: sines that quicken with what they are given (Liu et al. 2024)"
+    ),
     "fno": BuiltIn("fno", "FNO", FnoOptions, "Fourier neural operator, any grid, 1 to 3 dimensions (Li et al. 2021)"),
+    "fourier_features": BuiltIn(
+        "fourier_features",
+        "FourierFeatures",
+        FourierFeaturesOptions,
+        "to represent: random waves of the place, then ReLU (Tancik et al. 2020)",
+    ),
     "gnn": BuiltIn(
         "gnn", "GNN", GnnOptions, "message passing in a radius in physical units, any grid, 1 to 3 dimensions"
     ),
+    "hinote": BuiltIn(
+        "hinote",
+        "HiNOTE",
+        HinoteOptions,
+        "to super-resolve: queries under Galerkin attention on several levels, any factor (Luo et al. 2024)",
+    ),
+    "liif": BuiltIn(
+        "liif", "LIIF", LiifOptions, "to super-resolve: features decoded point by point, any factor (Chen et al. 2021)"
+    ),
     "local": BuiltIn(
         "local_net", "LocalNet", LocalOptions, "convolutions in physical units, any grid, 1 to 3 dimensions"
+    ),
+    "lte": BuiltIn(
+        "lte", "LTE", LteOptions, "to super-resolve: learned waves about each query, any factor (Lee and Jin 2022)"
     ),
     "mamba": BuiltIn(
         "mamba", "Mamba", MambaOptions, "selective scans along both ways of each axis, any grid (Gu and Dao 2023)"
@@ -71,13 +105,51 @@ BUILT_IN: dict[str, BuiltIn] = {
         NeuralOdeOptions,
         "hidden fields under Runge-Kutta, any grid, 1 to 3 dimensions (Chen et al. 2018)",
     ),
+    "neuralop_fno": BuiltIn(
+        "neuralop",
+        "NeuralopFNO",
+        NeuralopFnoOptions,
+        "neuraloperator's FNO as it is: 2.0.0 moves waves on odd grids (extra neuralop)",
+    ),
+    "neuralop_tfno": BuiltIn(
+        "neuralop",
+        "NeuralopTFNO",
+        NeuralopTfnoOptions,
+        "neuraloperator's FNO with factorised weights (extra neuralop)",
+    ),
+    "neuralop_uno": BuiltIn(
+        "neuralop",
+        "NeuralopUNO",
+        NeuralopUnoOptions,
+        "neuraloperator's U-shaped operator as it is (extra neuralop; Rahman et al. 2023)",
+    ),
+    "positional_encoding": BuiltIn(
+        "positional_encoding",
+        "PositionalEncoding",
+        PositionalEncodingOptions,
+        "to represent: octaves of the place, then ReLU (Mildenhall et al. 2020)",
+    ),
+    "resfields": BuiltIn(
+        "resfields",
+        "ResFields",
+        ResFieldsOptions,
+        "to represent: siren with hidden maps that change with time (Mihajlovic et al. 2024)",
+    ),
+    "siren": BuiltIn("siren", "Siren", SirenOptions, "to represent: sines of linear maps (Sitzmann et al. 2020)"),
+    "srno": BuiltIn(
+        "srno",
+        "SRNO",
+        SrnoOptions,
+        "to super-resolve: all queries under Galerkin attention, any factor (Wei and Zhang 2023)",
+    ),
     "transformer": BuiltIn(
         "transformer",
         "Transformer",
         TransformerOptions,
         "attention over patches, positions in physical units, any grid, 1 to 3 dimensions",
     ),
-    "unet": BuiltIn("unet", "UNet", UnetOptions, "U-Net, convolutions in grid points, 2 dimensions"),
+    "unet": BuiltIn("unet", "UNet", UnetOptions, "U-Net, convolutions in grid points, 2 or 3 dimensions"),
+    "wire": BuiltIn("wire", "Wire", WireOptions, "to represent: complex Gabor wavelets (Saragadam et al. 2023)"),
 }
 
 

@@ -6,6 +6,7 @@ Runs of one ladder, task, lead and scored band make a group; runs that differ on
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from anchorbench.errors import RunError
 from anchorbench.report.group import Group
 from anchorbench.report.missing import missing, unfinished
 from anchorbench.report.scored import Scored
+from anchorbench.report.studies import Studies, label_of_row
 from anchorbench.runs.plan import group_key
 from anchorbench.runs.store import find_runs
 
@@ -26,7 +28,8 @@ def collect(results: Path, *, delta: float = 0.1, dataset: str | None = None) ->
     Raises RunError where there is none.
     """
     runs = [run for run in find_runs(results) if dataset in (None, run.spec.dataset)]
-    finished = [Scored(run) for run in runs if run.finished]
+    studies = Studies.read(results)
+    finished = [Scored(run, studies.words(run.path.name)) for run in runs if run.finished]
     if not finished:
         raise RunError(
             f"there is no finished run in {results}" + (f" ({len(runs)} unfinished)" if runs else ""),
@@ -41,14 +44,59 @@ def collect(results: Path, *, delta: float = 0.1, dataset: str | None = None) ->
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "groups": [],
         "curves": [],
+        "not_run": [],
         "missing": [],
     }
     ladders: dict[str, LadderSpec] = {}
-    for key, members in sorted(by_group.items(), key=lambda item: (item[1][0].spec.dataset, item[0])):
-        group = Group(key, members, delta=delta)
-        document["groups"].append(group.describe())
+    group_of_run: dict[str, str] = {}
+    groups = [
+        Group(key, members, delta=delta)
+        for key, members in sorted(by_group.items(), key=lambda item: (item[1][0].spec.dataset, item[0]))
+    ]
+    for group, apart in zip(groups, told_apart(groups), strict=True):
+        document["groups"].append(group.describe() | {"apart": apart})
         document["curves"] += group.curves()
         document["missing"] += missing(group)
         ladders[group.ladder.digest] = group.ladder
+        group_of_run |= {member.run.path.name: group.key for member in group.members}
+
+    def group_of(cell: Mapping[str, Any], neighbours: Sequence[str]) -> str | None:
+        there = [group_of_run[folder] for folder in neighbours if folder in group_of_run]
+        if (digest := cell.get("ladder")) is not None:
+            on_ladder = [group.key for group in groups if group.ladder.digest == digest]
+            there = [key for key in there if key in on_ladder] or on_ladder
+        return next(iter(there), None)
+
+    rows = studies.not_run(
+        finished={run.path.name for run in runs if run.finished},
+        begun={run.path.name for run in runs},
+        dataset=dataset,
+        group_of=group_of,
+    )
+    models = {group.key: {family.spec.model for family in group.methods} for group in groups}
+    document["not_run"] = [row | {"label": label_of_row(row, models.get(row["group"], set()))} for row in rows]
     document["missing"][:0] = [unfinished(run, runs, ladders) for run in runs if not run.finished]
     return document
+
+
+def told_apart(groups: Sequence[Group]) -> list[str]:
+    """What tells groups of one heading apart, in words: `viscosity 0.002`; empty where the heading is one's own."""
+    facts = [_facts(group) for group in groups]
+    out = []
+    for i, group in enumerate(groups):
+        twins = [facts[j] for j, other in enumerate(groups) if j != i and _heading(other) == _heading(group)]
+        telling = [name for name, value in facts[i].items() if any(twin.get(name) != value for twin in twins)]
+        out.append(", ".join(f"{name.replace('_', ' ')} {facts[i][name]}" for name in telling))
+    return out
+
+
+def _heading(group: Group) -> tuple[Any, ...]:
+    return group.provenance["display_name"], group.variable.name, group.spec.lead * group.ladder.time_step
+
+
+def _facts(group: Group) -> dict[str, Any]:
+    """What two groups of one heading may differ in, plain words first."""
+    spec, ladder = group.spec, group.ladder
+    facts = {"task": spec.task, "size": spec.size, "train rung": spec.band_rung, "input rung": spec.input_rung}
+    facts |= {"restriction": ladder.restriction, "rungs": ", ".join(map(str, ladder.rungs))}
+    return facts | {str(k): v for k, v in ladder.origin.items() if not isinstance(v, Mapping | list)}

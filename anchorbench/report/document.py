@@ -8,6 +8,7 @@ document through this module, so that null means the same everywhere: not scored
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -202,7 +203,7 @@ def lead(item: Mapping[str, Any]) -> str:
 def heading(group: Group) -> str:
     """What a figure's title says: the name shown, the variable and the lead."""
     name = group.get("display_name") or group.get("title") or group.get("id") or "unnamed group"
-    return " · ".join(str(part) for part in (name, group.get("variable"), lead(group)) if part)
+    return " · ".join(str(part) for part in (name, group.get("variable"), lead(group), group.get("apart")) if part)
 
 
 def anchoring(curve: Curve) -> tuple[float, float] | None:
@@ -222,6 +223,33 @@ def finest(curve: Curve, key: str) -> Any:
     """The value under `key` on the finest rung that has one."""
     scored = [(r, v) for r, v in zip(rungs_of(curve), per_rung(curve, key), strict=False) if finite(v) is not None]
     return max(scored)[1] if scored else None
+
+
+def plain(value: Any) -> str:
+    """A value of a card, an environment or a provenance as one line."""
+    if value is None:
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return re.sub(r"e([+-])0?", lambda m: "e" + m[1].replace("+", ""), f"{value:.4g}").replace("-", "−")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {plain(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(inner) for inner in value)
+    return str(value)
+
+
+def duration(seconds: Any) -> str:
+    x = finite(seconds)
+    if x is None:
+        return DASH
+    if x < 60:
+        return f"{x:.3g} s"
+    hours, minutes = divmod(round(x / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{int(x // 60)} min {round(x % 60):d} s"
 
 
 def jsonable(value: Any) -> Any:

@@ -251,9 +251,9 @@ def _draw_skill(ax: Axes, curves: Sequence[Curve], style: dict[str, Style], trai
     for curve in curves:
         _draw_curve(ax, curve, "skill", style[label_of(curve)], train, log=False)
     # Nothing is drawn left of the first finer rung: the two lines are named there.
-    say(ax, 0.0, "0: coarse prediction, upsampled", above=True)
+    say(ax, 0.0, "0: coarse, upsampled", above=True)
     say(ax, 1.0, "1: the truth", above=False)
-    say(ax, 0.0, "below: worse than writing nothing", above=False, ground="0.95")
+    say(ax, 0.0, "below: harms", above=False, ground="0.95")
     ax.set_ylabel("skill  $S$  in the\nunseen band")
 
 

@@ -14,8 +14,9 @@ from anchorbench.analysis import ROUNDING, Cells, Curve, Interval, Verdict, curv
 from anchorbench.analysis.intervals import GIVEN_SEEDS
 from anchorbench.config import LadderSpec, RunSpec, targets_of
 from anchorbench.fields import Grid
-from anchorbench.methods.base import Plan
+from anchorbench.methods.base import Method, Plan
 from anchorbench.methods.registry import METHODS, REFERENCES, build_method
+from anchorbench.report.cost import cost_of, solver_price
 from anchorbench.report.native import choose, same_model, seeds_note, training_notes, warm_started
 from anchorbench.report.probed import probes
 from anchorbench.report.scored import Family, Scored, convergence, environments, families, labels, mean_seconds
@@ -77,9 +78,11 @@ class Group:
 
     def mix(self, spec: RunSpec) -> dict[int, float]:
         """Share of a method's training samples by rung."""
-        return build_method(
-            spec.method, Plan.of(self.ladder, spec.train_rung), spec.method_options, task=spec.task
-        ).mix()
+        return self._built(spec).mix()
+
+    def _built(self, spec: RunSpec) -> Method:
+        plan = Plan.of(self.ladder, spec.train_rung)
+        return build_method(spec.method, plan, spec.method_options, task=spec.task)
 
     def baseline(self, spec: RunSpec) -> Family | None:
         """The baseline of a run's own model, trained alike where there is one: the denominator, and native's start.
@@ -109,14 +112,12 @@ class Group:
         out = [self._method(family, name) for family, name in zip(self.methods, names, strict=True)]
         for family, name in zip(self.methods, names, strict=True):
             label = f"{COARSE} ({name})" if several else COARSE
-            coarse = self._curve(family, label, family.cells(f"{COARSE}_"), kind="reference", method=COARSE)
+            coarse = self._curve(family, label, prefix=f"{COARSE}_", kind="reference", method=COARSE)
             out.append(coarse | {"of": name})
             if family.spec.method == "baseline" and (native := self._native(family)):
                 out.append(native | {"label": f"native ({name})" if len(self.baselines) > 1 else "native"})
         for family in self.references:
-            out.append(
-                self._curve(family, family.spec.method, family.cells(), kind="reference", method=family.spec.method)
-            )
+            out.append(self._curve(family, family.spec.method, kind="reference", method=family.spec.method))
         return out
 
     def _notes(self, family: Family) -> list[str]:
@@ -134,7 +135,8 @@ class Group:
         return [f"of {len(self.baselines)} baselines the ratio is over {name}'s error"]
 
     def _method(self, family: Family, label: str) -> dict[str, Any]:
-        out = self._curve(family, label, family.cells(), kind="method", method=family.spec.method)
+        out = self._curve(family, label, kind="method", method=family.spec.method)
+        out |= {"study_label": family.study_label, "footing": family.footing}
         card = family.runs[0].run.path / "card.json"
         out |= {
             "budget": [family.budget(rung) for rung in out["rungs"]],
@@ -145,8 +147,8 @@ class Group:
             out["cost"]["parameters"] = out["card"]["parameters"]
         return out
 
-    def _curve(self, family: Family, label: str, cells: Cells, *, kind: str, method: str) -> dict[str, Any]:
-        spec = family.spec
+    def _curve(self, family: Family, label: str, *, kind: str, method: str, prefix: str = "") -> dict[str, Any]:
+        spec, cells = family.spec, family.cells(prefix)
         seen = sorted(rung for rung, share in self.mix(spec).items() if share > 0) if kind == "method" else []
         baseline = self.baseline(spec)
         drawn = curve(cells, train_rung=spec.band_rung, baseline=None if baseline is None else baseline.cells())
@@ -169,6 +171,7 @@ class Group:
             **_identity(kind, label, method, spec.model if spec.train is not None else None),
             "of": None,
             **_scores(drawn),
+            "acc": [family.acc(rung, prefix) for rung in drawn.rungs],
             "seeds": family.seeds if spec.train is not None else [],
             "seen_rungs": seen,
             "rungs": list(drawn.rungs),
@@ -228,6 +231,7 @@ class Group:
             "rungs": rungs,
             "seen_rungs": rungs,
             "seeds": seeds,
+            "acc": [(natives.get(rung) or baseline).acc(rung) for rung in rungs],
             "ratio": {"own": nulls, "baseline": nulls},
             **dict.fromkeys(("anchoring_index", "anchoring_reason", "budget"), nulls),
             **dict.fromkeys(("slope", "interval", "smallest_slope", "verdict", "second_word"), None),
@@ -237,7 +241,9 @@ class Group:
             "notes": [*training_notes(natives, baseline), *(convergence(run) for run in runs)],
             "words": f"native: the baseline trained at each rung (seeds {', '.join(map(str, seeds))})"
             + warm_started(natives),
-            "cost": self._cost(natives[max(natives)]) | {"train_seconds": mean_seconds(runs), "train_points": None},
+            "cost": self._cost(natives[max(natives)])
+            | {"train_seconds": mean_seconds(runs)}
+            | dict.fromkeys(("by_rung", "train_points", "flops", "data")),
             "card": None,
         }
 
@@ -258,18 +264,14 @@ class Group:
         }
 
     def _cost(self, family: Family) -> dict[str, Any]:
-        spec = family.spec
-        assert spec.train is not None
-        mix = self.mix(spec)
-        samples = spec.train.steps * spec.train.batch
-        return {
-            "train_seconds": mean_seconds(family.runs),
-            "steps": spec.train.steps,
-            "samples": samples,
-            "train_points": round(samples * sum(share * self._points(rung) for rung, share in mix.items())),
-            "parameters": None,
-            "device": family.runs[0].run.environment().get("device"),
-        }
+        return cost_of(
+            family,
+            self.ladder,
+            mix=self.mix(family.spec),
+            read=self._built(family.spec).rungs(),
+            points=self._points,
+            price=solver_price(self.references),
+        )
 
     def _points(self, rung: int) -> int:
         """Points of a grid; of a level between two rungs, which a method may restrict to, in proportion."""
@@ -326,7 +328,8 @@ class Group:
 
 def _identity(kind: str, label: str, method: str, model: str | None) -> dict[str, Any]:
     track = METHODS[method][2] if method in METHODS else None
-    return {"kind": kind, "label": label, "method": method, "model": model, "track": track}
+    words = dict.fromkeys(("study_label", "footing"))
+    return {"kind": kind, "label": label, "method": method, "model": model, "track": track, **words}
 
 
 def _scores(drawn: Curve) -> dict[str, list[Any]]:

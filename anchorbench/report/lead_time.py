@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import NDArray
 
 from anchorbench.report.controlled import probe_styles
 from anchorbench.report.document import Curve, Group, at, finite, fixed, heading, is_method, label_of, pair
@@ -18,6 +19,8 @@ from anchorbench.report.style import Key, Style, array, log_limits, log_ticks, l
 
 MOST_RUNGS = 3
 MOST_LEADS = 8  # ticks
+#: label -> where its values stand on the horizontal axis
+At = Mapping[str, NDArray[np.float64]]
 
 
 def lead_time(group: Group, curves: Sequence[Curve]) -> Figure:
@@ -31,7 +34,7 @@ def lead_time(group: Group, curves: Sequence[Curve]) -> Figure:
         rungs = [r for r in sorted(map(int, held["rungs"])) if train is None or r >= train]
         drawn, lead = spread(rungs, MOST_RUNGS), array(held["lead"])
         labels = list(held["curves"])
-        style = probe_styles(labels, curves)
+        style, x = probe_styles(labels, curves), dict.fromkeys(labels, lead)
         methods = [label for label in labels if label in {label_of(c) for c in curves if is_method(c)}]
         key = Key([(style[label].handle(), wrapped(label + _said(held, label))) for label in labels], [])
         if any(any(at(held["curves"][label]["blown"], r) for r in drawn) for label in labels):
@@ -43,37 +46,38 @@ def lead_time(group: Group, curves: Sequence[Curve]) -> Figure:
             key.notes.append(f"Not drawn: {', '.join(f'{r:g}' for r in rungs if r not in drawn)} points.")
         if held.get("others"):
             key.notes.append(f"Tested at other leads or rungs, not drawn: {', '.join(held['others'])}.")
-        sloped = [label for label in (*methods, "solver") if label in labels and _has_slope(held, label)]
+        sloped = [label for label in (*methods, "solver") if label in labels and has_slope(held, label)]
         figure, axes = sheet(heading(group), (*[0.95] * len(drawn), 0.8, *[0.9] * bool(sloped)), key)
-        limits = _limits(held, methods or labels, labels, drawn)
+        limits = limits_of(held, methods or labels, labels, drawn)
         for ax, rung in zip(axes, drawn, strict=False):
-            _errors(ax, held, labels, style, lead, rung)
+            errors_panel(ax, held, labels, style, x, rung)
             log_ticks(ax, *limits)
             ax.set_ylabel(f"{rung:g} points" + (" (ρ₀)" if rung == train else "") + "\n$E_{\\rm res}$ (in σ)")
-        _skill(axes[len(drawn)], held, labels, style, lead, drawn[-1])
+        skill_panel(axes[len(drawn)], held, labels, style, x, drawn[-1])
         if sloped:
-            _slopes(axes[-1], held, sloped, style, lead)
+            slopes_panel(axes[-1], held, sloped, style, x)
         _lead_axis(axes[-1], lead, str(held.get("lead_unit") or ""))
     return figure
 
 
-def _errors(
-    ax: Axes, held: Mapping[str, Any], labels: Sequence[str], style: Mapping[str, Style], lead: Any, rung: float
+def errors_panel(
+    ax: Axes, held: Mapping[str, Any], labels: Sequence[str], style: Mapping[str, Style], x: At, rung: float
 ) -> None:
+    """E_res of each curve on one rung against its own x; a cross where it blew up."""
     for label in labels:
         told = held["curves"][label]
         y = array(at(told["error"], rung))
-        if y.size != lead.size:
+        if y.size != x[label].size:
             continue
         y = np.where(y > 0, y, np.nan)
-        _line(ax, lead, y, style[label], label)
-        if (hit := finite(at(told["blown"], rung))) is not None:
+        _line(ax, x[label], y, style[label], label)
+        if (hit := finite(at(told.get("blown"), rung))) is not None:
             last = y[np.isfinite(y)]
             ax.plot([hit], [last[-1] if last.size else 1.0], marker="x", color=style[label].colour, markersize=5)
     ax.axhline(1.0, color="0.7", linewidth=0.6, zorder=1.2)
 
 
-def _limits(
+def limits_of(
     held: Mapping[str, Any], methods: Sequence[str], labels: Sequence[str], rungs: Sequence[float]
 ) -> tuple[float, float]:
     """The same for every rung; a solver far below the models runs off by no more than a factor 5."""
@@ -87,14 +91,15 @@ def _limits(
     return max(whole[0], low / 5), whole[1]
 
 
-def _skill(
-    ax: Axes, held: Mapping[str, Any], labels: Sequence[str], style: Mapping[str, Style], lead: Any, rung: float
+def skill_panel(
+    ax: Axes, held: Mapping[str, Any], labels: Sequence[str], style: Mapping[str, Style], x: At, rung: float
 ) -> None:
+    """S of each curve on one rung against its own x."""
     values: list[float] = []
     for label in labels:
         y = array(at(held["curves"][label]["skill"], rung))
-        if y.size == lead.size:
-            _line(ax, lead, y, style[label], label)
+        if y.size == x[label].size:
+            _line(ax, x[label], y, style[label], label)
             values += y[np.isfinite(y)].tolist()
     lowest = min(values, default=0.0)
     if lowest < -1.5:  # linear from −1 to 1, logarithmic below
@@ -107,8 +112,8 @@ def _skill(
     ax.set_ylabel(f"{rung:g} points\nskill $S$, unseen")
 
 
-def _slopes(ax: Axes, held: Mapping[str, Any], labels: Sequence[str], style: Mapping[str, Style], lead: Any) -> None:
-    """The slope with its interval at each lead; the grey strip is ±δ."""
+def slopes_panel(ax: Axes, held: Mapping[str, Any], labels: Sequence[str], style: Mapping[str, Style], x: At) -> None:
+    """The slope with its interval at each x; the grey strip is ±δ."""
     delta = finite(held.get("delta")) or 0.1
     ax.axhspan(-delta, delta, color="0.92", linewidth=0, zorder=0.4)
     ax.axhline(0.0, color="0.3", linewidth=0.8, zorder=1.5)
@@ -116,10 +121,10 @@ def _slopes(ax: Axes, held: Mapping[str, Any], labels: Sequence[str], style: Map
     for label in labels:
         told = held["curves"][label]
         y, bands = array(told["slope"]), [pair(band) for band in told["interval"]]
-        _line(ax, lead, y, style[label], label)
-        known = [(x, *band) for x, band in zip(lead, bands, strict=True) if band is not None]
+        _line(ax, x[label], y, style[label], label)
+        known = [(place, *band) for place, band in zip(x[label], bands, strict=True) if band is not None]
         ax.vlines(
-            [x for x, *_ in known], [low for _, low, _ in known], [high for *_, high in known],
+            [place for place, *_ in known], [low for _, low, _ in known], [high for *_, high in known],
             color=style[label].colour, linewidth=0.8, alpha=0.8,
         )  # fmt: skip
         if label != "solver" or len(labels) == 1:  # its slope of many would flatten the models'
@@ -144,7 +149,7 @@ def _lead_axis(ax: Axes, lead: Any, unit: str) -> None:
     ax.set_xlabel(f"lead time ({unit})" if unit and unit != "1" else "lead time", labelpad=2, parse_math=False)
 
 
-def _has_slope(held: Mapping[str, Any], label: str) -> bool:
+def has_slope(held: Mapping[str, Any], label: str) -> bool:
     return any(finite(v) is not None for v in held["curves"][label]["slope"])
 
 

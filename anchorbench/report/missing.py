@@ -5,8 +5,10 @@ A command names what differs from the preset and the catalogue, so that it makes
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +16,8 @@ import yaml
 
 from anchorbench.analysis.intervals import SEEDS_FOR_RANDOM
 from anchorbench.config import LadderSpec, Preset, RunSpec, TrainOptions, load_preset, validated
-from anchorbench.data.catalog_file import load_catalog
+from anchorbench.data.catalog import Catalog
+from anchorbench.data.catalog_file import ENVIRONMENT, load_catalog
 from anchorbench.data.fetch import Request, request
 from anchorbench.data.ladder import Ladder
 from anchorbench.errors import AnchorbenchError
@@ -136,7 +139,7 @@ def train_command(
 def _where(spec: RunSpec, ladder: LadderSpec | None) -> list[str]:
     """The words for the ladder and the task."""
     wanted = _wanted(spec, ladder)
-    usual = _tolerant(lambda: request(load_catalog(), spec.dataset, size=spec.size))
+    usual = _tolerant(lambda: request(_catalog(os.environ.get(ENVIRONMENT)), spec.dataset, size=spec.size))
     words = ["anchorbench", "train", "--dataset", spec.dataset, "--size", spec.size]
     if usual is None or usual.source != spec.source:
         words += ["--source", spec.source]
@@ -151,7 +154,11 @@ def _where(spec: RunSpec, ladder: LadderSpec | None) -> list[str]:
         settings.append(f"data.rungs={','.join(map(str, ladder.rungs))}")
         again = _tolerant(
             lambda: request(
-                load_catalog(), spec.dataset, size=spec.size, source=spec.source, settings={"rungs": ladder.rungs}
+                _catalog(os.environ.get(ENVIRONMENT)),
+                spec.dataset,
+                size=spec.size,
+                source=spec.source,
+                settings={"rungs": ladder.rungs},
             )
         )
         wanted = again or wanted
@@ -166,7 +173,9 @@ def _where(spec: RunSpec, ladder: LadderSpec | None) -> list[str]:
 def _wanted(spec: RunSpec, ladder: LadderSpec | None) -> Request | None:
     """What the catalogue makes of the ladder's name."""
     source = spec.source if ladder is None else ladder.source
-    return _tolerant(lambda: request(load_catalog(), spec.dataset, size=spec.size, source=source))
+    return _tolerant(
+        lambda: request(_catalog(os.environ.get(ENVIRONMENT)), spec.dataset, size=spec.size, source=source)
+    )
 
 
 def _native_command(spec: RunSpec, row: Sequence[RunSpec], runs: Sequence[RunSpec], ladder: LadderSpec | None) -> str:
@@ -201,6 +210,12 @@ def _held_out(group: Group, family: Family) -> bool:
     """Whether this mix, or another of its model, leaves the ladder's finest rung out."""
     alike = [f for f in group.methods if f.spec.method == "multires" and same_model(f.spec) == same_model(family.spec)]
     return any(group.mix(f.spec).get(max(group.rungs), 0.0) <= 0 for f in alike)
+
+
+@lru_cache(maxsize=1)
+def _catalog(_: str | None) -> Catalog:
+    """Read once for all commands of a report; keyed by the variable that names another file."""
+    return load_catalog()
 
 
 def _preset(spec: RunSpec) -> Preset:

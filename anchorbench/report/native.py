@@ -38,13 +38,12 @@ def _rank(family: Family, baseline: Family) -> tuple[bool, int]:
 
 
 def differences(native: RunSpec, baseline: RunSpec) -> dict[str, tuple[Any, Any]]:
-    """Training option -> (native's, the baseline's) where they differ."""
+    """Training option -> (native's, the baseline's) where they differ; what changes no weight is none."""
     assert native.train is not None
     assert baseline.train is not None
-    a, b = native.train.model_dump(), baseline.train.model_dump()
-    return {
-        name: (a[name], b[name]) for name in TrainOptions.model_fields if name != "warm_start" and a[name] != b[name]
-    }
+    names = [name for name in TrainOptions.model_fields if name not in ("warm_start", "keep_checkpoints")]
+    pairs = {name: (getattr(native.train, name), getattr(baseline.train, name)) for name in names}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
 
 
 def training_notes(natives: Mapping[int, Family], baseline: Family) -> list[str]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: What a figure can be written as; the Markdown shows the PNG.
+FORMATS = ("png", "svg", "pdf")
+
+
 @dataclass(frozen=True, slots=True)
 class Plot:
     """A plot: its name, one line on what it shows, and what a group must hold for it.
@@ -115,6 +119,13 @@ PLOTS = {
             "lead_time",
             module="lead_time",
             tests=("rollout",),
+        ),
+        Plot(
+            "over-training",
+            "error on each rung at every kept checkpoint of the training, and the slope at each",
+            "over_training",
+            module="over_training",
+            tests=("training",),
         ),
     )
 }

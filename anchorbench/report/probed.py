@@ -56,6 +56,7 @@ def probes(
         "information": _by_label(every, "information", lambda data: _scores(data, "cut")),
         "response": _by_label(every, "response", _response),
         "rollout": _rollouts(every, seen=seen, floor=floor, delta=delta),
+        "training": _trainings(named, seen=seen, floor=floor, delta=delta),
         "matrix": [row for one in (*named, *_natives(natives)) if (row := _row(one, sigma)) is not None],
     }
 
@@ -228,6 +229,46 @@ def _rollout(
     delta: float,
 ) -> dict[str, Any]:
     rungs = [int(r) for r in data[0]["rung"].values]
+    # The truth's own error is known after one step only.
+    near = {1: floor}
+    out = _by_step(data, prefix, train_rung=train_rung, seen=seen, floor=lambda step: near.get(step, {}), delta=delta)
+    # A seed that blew up takes the rung's curve with it: what is left would be the luckier seeds.
+    blown = {rung: [int(one[f"{prefix}blown"].sel(rung=rung)) for one in data] for rung in rungs}
+    lead = data[0]["lead"].values
+    out["blown"] = {
+        rung: float(lead[min(hit for hit in hits if hit) - 1]) if any(hits) else None for rung, hits in blown.items()
+    }
+    return out
+
+
+def _trainings(
+    named: Sequence[Named], *, seen: Callable[[RunSpec], Sequence[int]], floor: Mapping[int, float], delta: float
+) -> dict[str, Any] | None:
+    """E_res, E_uns and S by rung and kept checkpoint, and the slope at each; every method has steps of its own."""
+    tested = {one.label: (one.family.spec, data) for one in named if (data := one.probes("training"))}
+    if not tested:
+        return None
+    curves = {}
+    for label, (spec, data) in tested.items():
+        told = _by_step(
+            data, "", train_rung=spec.band_rung, seen=seen(spec), floor=lambda step: floor, delta=delta
+        )  # fmt: skip
+        curves[label] = told | {"step": data[0]["step"].values.tolist()}
+    rungs = sorted({int(r) for _, data in tested.values() for r in data[0]["rung"].values})
+    return {"rungs": rungs, "delta": delta, "curves": curves}
+
+
+def _by_step(
+    data: Sequence[xr.Dataset],
+    prefix: str,
+    *,
+    train_rung: int,
+    seen: Sequence[int],
+    floor: Callable[[int], Mapping[int, float]],
+    delta: float,
+) -> dict[str, Any]:
+    """Scores by rung and the slope, at each step on its own; floor: the truth's own error after a step."""
+    rungs = [int(r) for r in data[0]["rung"].values]
     steps = data[0]["step"].values.tolist()
     out: dict[str, Any] = {name: {rung: [None] * len(steps) for rung in rungs} for name in ("error", "unseen", "skill")}
     out |= {"slope": [None] * len(steps), "interval": [None] * len(steps), "seeds": len(data)}
@@ -240,18 +281,10 @@ def _rollout(
             for rung, value in zip(drawn.rungs, getattr(drawn, name), strict=True):
                 out[name][rung][place] = value
         if train_rung in cells.rungs:
-            # The truth's own error is known after one step only.
-            near = floor if step == 1 else {}
-            verdict = judge(cells, train_rung=train_rung, seen=seen, floor=near, delta=delta)
+            verdict = judge(cells, train_rung=train_rung, seen=seen, floor=floor(step), delta=delta)
             if verdict.slope is not None:
                 out["slope"][place] = verdict.slope.estimate
                 out["interval"][place] = [verdict.slope.low, verdict.slope.high]
-    # A seed that blew up takes the rung's curve with it: what is left would be the luckier seeds.
-    blown = {rung: [int(one[f"{prefix}blown"].sel(rung=rung)) for one in data] for rung in rungs}
-    lead = data[0]["lead"].values
-    out["blown"] = {
-        rung: float(lead[min(hit for hit in hits if hit) - 1]) if any(hits) else None for rung, hits in blown.items()
-    }
     return out
 
 

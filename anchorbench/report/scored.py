@@ -14,22 +14,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from anchorbench.analysis import SCORE_NAMES, Cells, Sums, shares
+from anchorbench.analysis import ANOMALY_NAMES, SCORE_NAMES, Cells, Sums, correlation, shares
 from anchorbench.config import RunSpec, canonical, digest_of
 from anchorbench.errors import RunError
 from anchorbench.fields.grid import rung_name
+from anchorbench.report.studies import AS_SET, Words, footing_of
 from anchorbench.runs.probes import read_probes
 from anchorbench.runs.store import RunFolder
 
 #: Sums are kept in units of σ², so σ is 1 wherever they are pooled.
 SIGMA = 1.0
+NO_WORDS = Words()
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A finished run and its curve.nc."""
+    """A finished run and its curve.nc, and what a study calls it."""
 
     run: RunFolder
+    words: Words = NO_WORDS
 
     @property
     def spec(self) -> RunSpec:
@@ -70,6 +73,13 @@ class Scored:
             return None
         return Sums({name: at[name].values for name in names})
 
+    def anomalies(self, rung: int, prefix: str = "") -> Sums | None:
+        """The sums of the anomaly correlation on one rung; None where none were made."""
+        names = [f"{prefix}{name}" for name in ANOMALY_NAMES]
+        if names[0] not in self.data or not np.isfinite(self.data[names[0]].sel(rung=rung).values).all():
+            return None
+        return Sums({name.removeprefix(prefix): self.data[name].sel(rung=rung).values for name in names})
+
     def fields(self, rung: int) -> dict[str, np.ndarray]:
         path = self.run.path / "curve.nc"
         with xr.open_dataset(path, engine="netcdf4", group=f"fields/{rung_name(rung)}") as data:
@@ -94,11 +104,28 @@ class Family:
     def seeds(self) -> list[int]:
         return [run.spec.seed for run in self.runs]
 
+    @property
+    def study_label(self) -> str | None:
+        """The label that all its runs have in their studies."""
+        found = {run.words.label for run in self.runs}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def footing(self) -> str:
+        """`equal cost`, `equal parameters`, or `as set` where not all its runs stand on one."""
+        found = {footing_of(run.words, run.spec.footing) for run in self.runs}
+        return found.pop() if len(found) == 1 else AS_SET
+
     def budget(self, rung: int) -> dict[str, float] | None:
         """Signed shares of E_res², pooled over the seeds; None where the rung has none."""
         sums = [found for run in self.runs if (found := run.budget(rung)) is not None]
         pooled = shares(reduce(add, sums), sigma=SIGMA) if sums else None
         return None if pooled is None else {part: getattr(pooled, part) for part in ("model", "grid", "information")}
+
+    def acc(self, rung: int, prefix: str = "") -> float | None:
+        """The anomaly correlation, pooled over the seeds; None where the rung has none."""
+        sums = [found for run in self.runs if (found := run.anomalies(rung, prefix)) is not None]
+        return correlation(sums) if sums else None
 
     def cells(self, prefix: str = "") -> Cells:
         return Cells.from_sums([run.sums(prefix) for run in self.runs], sigma=SIGMA)
@@ -109,11 +136,17 @@ def families(members: Iterable[Scored]) -> list[Family]:
     for scored in members:
         by_spec[_seedless(scored.spec)].append(scored)
     found = [Family(tuple(sorted(runs, key=lambda r: r.spec.seed))) for runs in by_spec.values()]
-    return sorted(found, key=lambda f: (f.spec.model, f.spec.method != "baseline", f.spec.method, f.spec.digest))
+    return sorted(found, key=_place)
+
+
+def _place(family: Family) -> tuple[Any, ...]:
+    """By model; in it the baseline first, and of each method the row without a label."""
+    spec = family.spec
+    return spec.model, spec.method != "baseline", spec.method, family.study_label or "", spec.digest
 
 
 def labels(families: Sequence[Family]) -> list[str]:
-    """A short name each, no two alike: the method, with the model or the options where others share it.
+    """A short name each, no two alike: the method, with model, a study's label or the options where others share it.
 
     Where that tells two apart no more (one file name in two folders), the beginning of the spec's digest does.
     """
@@ -122,12 +155,12 @@ def labels(families: Sequence[Family]) -> list[str]:
     for family in families:
         spec = family.spec
         label = spec.method if len(models) == 1 else f"{spec.method} · {Path(spec.model).name}"
-        twins = [f for f in families if f is not family and (f.spec.method, f.spec.model) == (spec.method, spec.model)]
-        own = _flat(spec)
+        own, like = _flat(spec), (spec.method, spec.model, family.study_label)
+        twins = [f for f in families if f is not family and (f.spec.method, f.spec.model, f.study_label) == like]
         telling = sorted({k for f in twins for k in own if own[k] != _flat(f.spec).get(k)})
-        if telling:
-            label += " (" + ", ".join(f"{k.rpartition('.')[2]}={own[k]}" for k in telling) + ")"
-        out.append(label)
+        told = [family.study_label] if family.study_label else []
+        told += [f"{k.rpartition('.')[2]}={own[k]}" for k in telling]
+        out.append(f"{label} ({', '.join(told)})" if told else label)
     twice = {label for label in out if out.count(label) > 1}
     return [
         f"{label} #{_seedless(family.spec)[:4]}" if label in twice else label
@@ -137,7 +170,7 @@ def labels(families: Sequence[Family]) -> list[str]:
 
 def _seedless(spec: RunSpec) -> str:
     """The digest of what the runs of a family have in common."""
-    return digest_of(spec.model_dump(mode="json") | {"seed": None})
+    return digest_of(spec.model_dump(mode="json") | {"seed": None, "footing": None})
 
 
 def environments(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

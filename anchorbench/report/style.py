@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,6 +24,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from anchorbench.report.document import Curve, finite, is_method, label_of
+from anchorbench.report.plots import FORMATS
 
 ROW = 58  # characters of a legend row
 COLUMN = 3.5  # inches: one column of a two-column paper
@@ -102,17 +103,23 @@ OTHER_REFERENCE = Style("0.6", "|", (0, (3, 3)), 0.9)
 
 
 def styles(curves: Sequence[Curve]) -> dict[str, Style]:
-    """A style for each curve, by its label; methods keep their usual slot, and take the next free one after that."""
+    """A style for each curve, by its label; the first row of a method keeps its usual slot, others take a free one."""
     found: dict[str, Style] = {}
-    taken: set[int] = set()
-    for curve in curves:
-        label, name = label_of(curve), str(curve.get("method"))
-        if not is_method(curve):
-            found[label] = REFERENCES.get(name, OTHER_REFERENCE)
-        elif label not in found:
+    slots: dict[str, int] = {}
+    methods = {label_of(curve): str(curve.get("method")) for curve in curves if is_method(curve)}
+    for label, name in methods.items():
+        if name in USUAL and USUAL.index(name) not in slots.values():
+            slots[label] = USUAL.index(name)
+    for label, name in methods.items():
+        if label not in slots:
             usual = USUAL.index(name) if name in USUAL else 0
-            slot = next(n % 36 for n in range(usual, usual + 37) if n % 36 not in taken or n == usual + 36)
-            taken.add(slot)
+            slots[label] = next((s for n in range(36) if (s := (usual + n) % 36) not in slots.values()), usual)
+    for curve in curves:
+        label = label_of(curve)
+        if not is_method(curve):
+            found[label] = REFERENCES.get(str(curve.get("method")), OTHER_REFERENCE)
+        else:
+            slot = slots[label]
             found[label] = Style(COLOURS[slot % 6], MARKERS[slot % 12], DASHES[(slot + slot // 6) % 6])
     return found
 
@@ -270,19 +277,22 @@ def png(figure: Figure, *, dpi: int = 200) -> bytes:
     return _rendered(figure, "png", dpi=dpi, metadata={"Software": None})
 
 
-def save(figure: Figure, path: Path | str) -> list[Path]:
-    """Write the figure as `path`.png (200 dpi), .svg and .pdf; returns the three paths."""
+def save(figure: Figure, path: Path | str, *, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write the figure as `path`.png (200 dpi), .svg and .pdf, or as some of them; returns the paths."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
-    for suffix, data in (
-        (".png", png(figure)),
-        (".svg", svg(figure)),
-        (".pdf", _rendered(figure, "pdf", metadata={"CreationDate": None})),
-    ):
-        written.append(path.with_name(path.name + suffix))
-        written[-1].write_bytes(data)
+    for kind in formats:
+        written.append(path.with_name(f"{path.name}.{kind}"))
+        written[-1].write_bytes(RENDERERS[kind](figure))
     return written
+
+
+def pdf(figure: Figure) -> bytes:
+    return _rendered(figure, "pdf", metadata={"CreationDate": None})
+
+
+RENDERERS: dict[str, Callable[[Figure], bytes]] = {"png": png, "svg": svg, "pdf": pdf}
 
 
 def _rendered(figure: Figure, kind: str, **options: Any) -> bytes:

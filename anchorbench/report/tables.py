@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from anchorbench.report.cost_table import CostTable
 from anchorbench.report.document import (
     DASH,
     Curve,
@@ -35,6 +36,8 @@ from anchorbench.report.document import (
     value_at,
     verdict,
 )
+from anchorbench.report.headline import not_run_of, stands_for, why
+from anchorbench.report.studies import AS_SET
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -47,13 +50,14 @@ SCORES = ("error", "unseen", "skill")
 IDENTITY = {
     "group": "string", "kind": "string", "label": "string", "dataset": "string", "display_name": "string",
     "source": "string", "size": "string", "task": "string", "method": "string", "model": "string", "track": "string",
+    "study_label": "string", "footing": "string",
     "seeds": "string", "n_seeds": "Int64", "protocol": "Int64", "variable": "string", "unit": "string",
     "lead": "float64", "lead_unit": "string", "train_rung": "float64",
 }  # fmt: skip
 PER_RUNG = {
     "rung": "float64", "alpha": "float64", "seen": "boolean", "error": "float64", "error_low": "float64",
     "error_high": "float64", "unseen": "float64", "unseen_low": "float64", "unseen_high": "float64",
-    "total": "float64", "skill": "float64", "skill_low": "float64", "skill_high": "float64",
+    "total": "float64", "acc": "float64", "skill": "float64", "skill_low": "float64", "skill_high": "float64",
     "ratio_own": "float64", "ratio_baseline": "float64", "anchoring_index": "float64", "anchoring_reason": "string",
     "budget_model": "float64", "budget_grid": "float64", "budget_information": "float64",
 }  # fmt: skip
@@ -64,9 +68,11 @@ PER_CURVE = {
 }  # fmt: skip
 SUMMARY = {
     "finest_rung": "float64", "error_train": "float64", "error_finest": "float64", "skill_finest": "float64",
+    "acc_finest": "float64", "ratio_finest": "float64",
     "anchoring_finest": "float64", "anchoring_rung": "float64",
     "train_seconds": "float64", "steps": "float64", "parameters": "float64",
-    "train_points": "float64", "words": "string",
+    "train_points": "float64", "flops": "float64", "data_seconds": "float64", "data_flops": "float64",
+    "words": "string",
 }  # fmt: skip
 
 
@@ -88,7 +94,7 @@ def curves_frame(document: Document) -> pd.DataFrame:
             rows.append(
                 common
                 | bounds
-                | {key: finite(value_at(curve, rung, key)) for key in (*SCORES, "total", "anchoring_index")}
+                | {key: finite(value_at(curve, rung, key)) for key in (*SCORES, "total", "acc", "anchoring_index")}
                 | {f"ratio_{part}": finite(value_at(curve, rung, "ratio", part)) for part in ("own", "baseline")}
                 | {f"budget_{part}": finite(budget.get(part)) for part in ("model", "grid", "information")}
                 | {
@@ -118,17 +124,23 @@ def summary_frame(document: Document) -> pd.DataFrame:
                 "error_train": _at_train(curve, "error"),
                 "error_finest": finite(finest(curve, "error")),
                 "skill_finest": finite(finest(curve, "skill")),
+                "acc_finest": finite(finest(curve, "acc")),
+                "ratio_finest": finite(value_at(curve, max(rungs), "ratio", "own")) if rungs else None,
                 "anchoring_finest": at_rung[0],
                 "anchoring_rung": at_rung[1],
                 "words": _text(curve.get("words")),
             }
-            | {name: finite(cost.get(name)) for name in ("train_seconds", "steps", "parameters", "train_points")}
+            | {
+                name: finite(cost.get(name))
+                for name in ("train_seconds", "steps", "parameters", "train_points", "flops")
+            }
+            | {f"data_{name}": finite((cost.get("data") or {}).get(name)) for name in ("seconds", "flops")}
         )
     return _frame(rows, IDENTITY | PER_CURVE | SUMMARY)
 
 
 def terminal(document: Document) -> list[RenderableType]:
-    """What a terminal shows: a table a group, then each curve in words, then what is missing and how to make it.
+    """What a terminal shows: a table a group, each curve in words, costs; then what is missing and how to make it.
 
     Fits 100 columns in one table a group where the rungs are few, else in two (errors; slopes and words); 80 too.
     """
@@ -137,12 +149,15 @@ def terminal(document: Document) -> list[RenderableType]:
 
     shown: list[RenderableType] = []
     for group, curves in groups_of(document):
-        shown.append(GroupTable(group, curves))
+        absent = not_run_of(document, group)
+        shown.append(GroupTable(group, curves, not_run=absent))
+        shown += [_not_run(row) for row in absent]
         shown += [Padding(Text(str(note), style="dim"), (0, 1, 0, 1)) for note in group.get("notes") or ()]
         shown.append(Text())
         told = [curve for curve in curves if is_method(curve) or curve.get("method") == "solver"]
         shown += [Padding(Text(sentence(curve)), (0, 1, 0, 1)) for curve in told]
-        shown.append(Text())
+        shown += [Text(), CostTable(curves)]
+    shown += [_not_run(row, dataset=True) for row in not_run_of(document, None)]
     missing = document.get("missing") or ()
     if missing:
         shown.append(Text("not shown yet, and the command that makes it:", style="bold"))
@@ -152,11 +167,24 @@ def terminal(document: Document) -> list[RenderableType]:
     return shown or [Text("no finished runs to show")]
 
 
-class GroupTable:
-    """A group as one table where it fits the console, else as two."""
+def _not_run(row: Mapping[str, Any], *, dataset: bool = False) -> RenderableType:
+    from rich.padding import Padding
+    from rich.text import Text
 
-    def __init__(self, group: Group, curves: Sequence[Curve]) -> None:
-        self.group, self.curves = group, list(curves)
+    place = f"{row.get('dataset')}, " if dataset else ""
+    return Padding(Text(f"{place}{label_of(stands_for(row))}: {why(row)}", style="yellow"), (0, 1, 0, 1))
+
+
+class GroupTable:
+    """A group as one table where it fits the console, else as two.
+
+    not_run: rows of studies; one of which no seed is there stands among the methods, without numbers.
+    """
+
+    def __init__(self, group: Group, curves: Sequence[Curve], *, not_run: Sequence[Mapping[str, Any]] = ()) -> None:
+        absent = [stands_for(row) | {"second_word": "not run"} for row in not_run if row.get("whole")]
+        methods = [curve for curve in curves if is_method(curve)]
+        self.group, self.curves = group, [*methods, *absent, *(curve for curve in curves if not is_method(curve))]
         train = finite(group.get("train_rung"))
         self.rungs = [r for r in group_rungs(group, curves) if train is None or r >= train]
 
@@ -177,12 +205,18 @@ class GroupTable:
             yield Text()
         yield self.table(errors=[], fit=True)
 
+    @property
+    def footings(self) -> list[str]:
+        """Each footing that a curve stands on."""
+        return sorted({str(c["footing"]) for c in self.curves if c.get("footing")})
+
     def caption(self) -> str:
         train = finite(self.group.get("train_rung"))
         seen_any = any(seen(c, r) for c in self.curves for r in self.rungs)
         parts = [
             "E_res by points per axis, in units of the truth's deviation",
             f"trained at {train:g}" if train is not None else "",
+            *(self.footings if len(self.footings) == 1 and self.footings != [AS_SET] else ()),
             "° seen in training" if seen_any else "",
             "† given these seeds" if any(map(has_dagger, self.curves)) else "",
             "A on the finest unseen rung that has one (@)" if any(map(index, self.curves)) else "",
@@ -203,11 +237,16 @@ class GroupTable:
                 table.add_column(header, no_wrap=True)
             table.add_column("A\n@rung", justify="right", no_wrap=True)
         # Without errors to show, a reference without a slope has nothing to say.
+        mixed = len(self.footings) > 1
         rows = [c for c in self.curves if errors or is_method(c) or finite(c.get("slope")) is not None]
         for n, curve in enumerate(rows):
             last = n + 1 == len(rows) or is_method(curve) != is_method(rows[n + 1])
             name = label_of(curve) if is_method(curve) else label_of(curve).replace("_", " ")
-            cells = [_lines(name, trained(curve)), *(Text(_error(curve, rung)) for rung in errors)]
+            set_so = str(curve.get("footing") or "") if mixed else ""
+            cells = [
+                _lines(name, ", ".join(part for part in (trained(curve), set_so) if part)),
+                *(Text(_error(curve, rung)) for rung in errors),
+            ]
             if fit:
                 slanted = fixed(curve.get("slope"), signed=True) if finite(curve.get("slope")) is not None else ""
                 ends = interval(curve.get("interval")) + ("†" if given_these_seeds(curve) else "")

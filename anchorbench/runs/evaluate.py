@@ -16,12 +16,14 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from anchorbench.analysis import Sums, budget, score
+from anchorbench.analysis import Sums, anomalies, budget, score
 from anchorbench.config import inputs_of, targets_of
 from anchorbench.data.samples import Batch
 from anchorbench.errors import RunError
-from anchorbench.fields import project, prolong, radial_spectrum
+from anchorbench.fields import Grid, Restriction, covers_sphere, project, prolong, radial_spectrum
 from anchorbench.methods.references import Predictor, build_reference
+from anchorbench.runs.price import SolverPrice, solver_price
+from anchorbench.runs.selection import keep_selection
 from anchorbench.runs.session import Session
 from anchorbench.runs.store import RunFolder
 
@@ -74,7 +76,13 @@ def evaluate(
         if on_progress is not None:
             on_progress(sum(work[: i + 1]) / sum(work))
     _assert_flat(results, session.band.rung)
-    run.replace("curve.nc", lambda part: write_curve(part, session, results))
+    price = None
+    if trained is None and spec.method == "solver":
+        with torch.no_grad():
+            price = solver_price(session, predict, wanted)
+    if spec.fields is not None and trained is not None:
+        keep_selection(session, run, trained)
+    run.replace("curve.nc", lambda part: write_curve(part, session, results, price=price))
 
 
 def method_predictor(session: Session, trained: nn.Module) -> Predictor:
@@ -114,6 +122,7 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
     # A native run has no prediction at ρ₀: it is compared on its own rung alone.
     at_home = session.test_windows(band.rung) if session.spec.kind == "method" and rung >= band.rung else None
     grid, scale = windows.out_grid, session.channel_scale
+    usual = climatology(session, rung) if has_climatology(session) else None
     size = max(1, POINTS_PER_BATCH // grid.n_points)
     result: RungResult | None = None
     taper: Literal["hann"] | None = None if all(grid.periodic) else "hann"
@@ -130,13 +139,13 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
             "n_clusters": windows.n_clusters,
             "channel_scale": scale,
         }
-        part = RungResult(score(out, batch.targets, **common))
+        part = RungResult(_scored(out, batch.targets, usual, **common))
         if at_home is not None:
             home_batch = at_home.batch(numbers)
             home = predict(home_batch)
             # In float64: its flatness is asserted far below what float32 would leave.
             upsampled = prolong(home.double(), grid, how=how)
-            part.coarse = score(upsampled, batch.targets, **common)
+            part.coarse = _scored(upsampled, batch.targets, usual, **common)
             if rung > band.rung:
                 # What is super-resolved is below ρ₀ already: information is held as it is.
                 held = out if session.spec.input_rung else predict(coarse_input(batch, home_batch, session))
@@ -163,6 +172,39 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
     for name in ("prediction", "truth", "error"):
         result.spectra[name] = result.spectra[name] / len(windows)
     return result
+
+
+def _scored(u: Tensor, truth: Tensor, usual: Tensor | None, *, band: Grid, how: Restriction, **common: Any) -> Sums:
+    """The score, and with a climatology the sums of the anomaly correlation."""
+    sums = score(u, truth, band=band, how=how, **common)
+    return sums if usual is None else sums.joined(anomalies(u, truth, usual, **common))
+
+
+def has_climatology(session: Session) -> bool:
+    """Whether forecasts are scored as anomalies: of the weather, and of a user's own fields on the whole globe."""
+    of_weather = session.spec.dataset == "weather" or covers_sphere(session.ladder.finest)
+    return session.spec.task == "forecast" and of_weather
+
+
+def climatology(session: Session, rung: int) -> Tensor:
+    """Mean over the training split at each point of a rung, in this run's normalised units: (C', *grid), float64.
+
+    Of the rung's own training fields: a statistic of the score, which no training sees.  Where nothing was ever
+    observed it is 0, the mean of all points.
+    """
+    ladder, targets = session.ladder, targets_of(session.ladder.spec.variables)
+    valid = ladder.valid_area("train", rung)
+    means = []
+    for i in targets:
+        values = ladder.array("train", rung, ladder.spec.variables[i].name)
+        if valid is None:
+            means.append(np.mean(values, axis=(0, 1), dtype=np.float64))
+            continue
+        weight = np.sum(valid, axis=(0, 1), dtype=np.float64)
+        total = np.sum(values * valid, axis=(0, 1), dtype=np.float64)
+        mean = session.normaliser.mean[i]
+        means.append(np.where(weight > 0, total / np.maximum(weight, 1e-300), mean))
+    return session.target_units.apply(torch.from_numpy(np.stack(means))[None])[0]
 
 
 def shown_window(session: Session) -> int:
@@ -207,8 +249,13 @@ def _assert_flat(results: dict[int, RungResult], band_rung: int) -> None:
         )
 
 
-def write_curve(path: Path, session: Session, results: dict[int, RungResult]) -> None:
-    """curve.nc: sums (rung, cluster, channel); spectra (rung, ring), NaN beyond a rung's own; groups with fields."""
+def write_curve(
+    path: Path, session: Session, results: dict[int, RungResult], *, price: SolverPrice | None = None
+) -> None:
+    """curve.nc: sums (rung, cluster, channel); spectra (rung, ring), NaN beyond a rung's own; groups with fields.
+
+    price: of the ladder's own solver, where it is what was scored.
+    """
     rungs = sorted(results)
     rings = max(len(r.spectra["k"]) for r in results.values())
     longest = max(results.values(), key=lambda r: len(r.spectra["k"])).spectra["k"]
@@ -242,6 +289,8 @@ def write_curve(path: Path, session: Session, results: dict[int, RungResult]) ->
         "energy_removed": json.dumps(session.ladder.about["splits"]["test"]["energy_removed"]),
         "about": "sums are in units of sigma squared; divide by `weight`, then take the root",
     }
+    if price is not None:
+        data.attrs["solver_price"] = json.dumps(price.to_dict())
     data.to_netcdf(path, engine="netcdf4")
     for rung, result in results.items():
         axes = session.ladder.finest.axes

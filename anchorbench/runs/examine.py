@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,12 +11,15 @@ import xarray as xr
 from torch import nn
 
 from anchorbench.errors import RunError, unknown
+from anchorbench.methods.references import Predictor
 from anchorbench.runs.controlled import information, matrix, resolution
+from anchorbench.runs.evaluate import method_predictor
 from anchorbench.runs.probes import Subject, Tell, write_probes
 from anchorbench.runs.response import response
 from anchorbench.runs.rollout import rollout
 from anchorbench.runs.session import Session
 from anchorbench.runs.store import RunFolder
+from anchorbench.runs.training import training
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ TESTS: dict[str, Test] = {
     "matrix": lambda subject, asked, tell: matrix(subject, tell=tell),
     "response": lambda subject, asked, tell: response(subject, tell=tell),
     "rollout": lambda subject, asked, tell: rollout(subject, tell=tell),
+    "training": lambda subject, asked, tell: training(subject, tell=tell),
 }
 
 
@@ -66,7 +70,7 @@ def examine(
 
     Raises RunError where a test does not go with the run, AnchorbenchError where a prediction is not finite.
     """
-    subject = Subject.of(session, trained, known)
+    subject = replace(Subject.of(session, trained, known), checkpoints=_checkpoints(session, run))
     modes = {} if trained is None else {module: module.training for module in trained.modules()}
     try:
         if trained is not None:
@@ -84,6 +88,13 @@ def require_finished(folders: Sequence[RunFolder]) -> None:
     for run in folders:
         if not run.finished:
             raise RunError(f"{run.path} is not finished", do="run the same `anchorbench train` again")
+
+
+def _checkpoints(session: Session, run: RunFolder) -> Mapping[int, Callable[[], Predictor]]:
+    def at(step: int) -> Callable[[], Predictor]:
+        return lambda: method_predictor(session, session.trained(run.load_weights(step=step)))
+
+    return {step: at(step) for step in run.checkpoints}
 
 
 def _telling(tell: Callable[[str, float], None], name: str) -> Tell:

@@ -13,10 +13,11 @@ from pydantic import Field, field_validator
 from anchorbench.config import Frozen, Preset, RunSpec, TrainOptions, digest_of, load_preset, merged, validated
 from anchorbench.data.fetch import Request
 from anchorbench.data.ladder import Ladder
-from anchorbench.errors import ConfigError, LadderError, unknown
+from anchorbench.errors import ConfigError, LadderError, ModelError, unknown
 from anchorbench.methods.base import Plan
 from anchorbench.methods.references import available
-from anchorbench.methods.registry import METHODS, build_method, check_method
+from anchorbench.methods.registry import METHODS, REPRESENT, build_method, check_method
+from anchorbench.models.coordinate_options import COORDINATE_NETWORKS
 from anchorbench.models.registry import BUILT_IN, build, validate_options
 from anchorbench.runs.footing import FOOTINGS, Footing, doubled, on_footing
 
@@ -43,6 +44,8 @@ class TaskOptions(Frozen):
     input_rung: int | None = Field(
         default=None, description="of super_resolve: where the inputs are; null: the ladder's coarsest rung"
     )
+    fields: int | None = Field(default=None, ge=1, description="of represent: how many fields; null: the preset's")
+    frames: int | None = Field(default=None, ge=1, description="of represent: of each field; null: one")
 
 
 def plan_runs(
@@ -78,15 +81,16 @@ def plan_runs(
         if not isinstance(values, Mapping):
             raise ConfigError(f"--set {name}={values}: '{name}' is a group of options", do=f"--set {name}.OPTION=...")
     task = task or request.entry.default_task
-    if task not in request.entry.tasks:
-        raise ConfigError(f"dataset '{request.entry.name}': {unknown('task', task, request.entry.tasks)}")
+    tasks = dict.fromkeys((*request.entry.tasks, REPRESENT))  # any field is a function of its place
+    if task not in tasks:
+        raise ConfigError(f"dataset '{request.entry.name}': {unknown('task', task, tasks)}")
     for method in methods:
         check_method(method, task)
     for name in given.get("method", {}):
         if name in METHODS and name not in methods:
             raise ConfigError(f"--set method.{name}: {unknown('method asked for', name, methods)}")
-    options = validated(TaskOptions, given.get("task", {}), where="task")
-    preset = load_preset(request.spec.size, request.entry.name)
+    preset = load_preset(request.spec.size, request.entry.name, task=task)
+    options = validated(TaskOptions, merged(preset.task, given.get("task", {})), where="task")
     rung = request.size.train_rung if train_rung is None else train_rung
     ladder = Ladder(request.spec, Path(), {"masked": False, "static": []})
     _require(ladder, rung)
@@ -206,6 +210,11 @@ def _method_spec(
     double_width: bool = False,
 ) -> RunSpec:
     model = model or preset.model
+    if (task := common["task"]) == REPRESENT and model in BUILT_IN and model not in COORDINATE_NETWORKS:
+        known = ", ".join(sorted(COORDINATE_NETWORKS))
+        raise ModelError(f"represent takes networks from coordinates to values, not {model}", do=f"one of {known}")
+    if task != REPRESENT and model in COORDINATE_NETWORKS:
+        raise ModelError(f"{model} knows places and no fields: it cannot {task}", do="--task represent")
     model_options = validate_options(model, merged(preset.models.get(model, {}), settings.get("model", {})))
     if double_width:
         model_options = doubled(model, model_options)
@@ -216,8 +225,16 @@ def _method_spec(
     given = settings.get("method", {})
     own = {name: value for name, value in given.items() if name not in METHODS}
     method_options = merged(preset.methods.get(method, {}), own, given.get(method, {}))
-    checked = build_method(method, Plan.of(ladder.spec, rung), method_options, task=common["task"])
-    train = validated(TrainOptions, merged(preset.train, settings.get("train", {})), where="train")
+    checked = build_method(method, Plan.of(ladder.spec, rung), method_options, task=task)
+    given_train = settings.get("train", {})
+    usual = merged(preset.train, preset.trains.get(model, {}))
+    if task == REPRESENT:
+        usual["batch"] = whole = common["fields"] * common["frames_in"]
+        if given_train.get("batch", whole) != whole:
+            raise ConfigError(
+                f"represent fits all {whole} frames of its fields at every step", do="choose how many: task.fields"
+            )
+    train = validated(TrainOptions, merged(usual, given_train), where="train")
     return RunSpec(
         **common,
         model=model,
@@ -253,6 +270,10 @@ def _common(request: Request, ladder: Ladder, *, task: str, rung: int, options: 
         extra = {"input_rung": given}
     elif options.input_rung is not None:
         raise ConfigError(f"task.input_rung belongs to super_resolve, not to {task}")
+    if task == REPRESENT:
+        extra, frames_in = {"fields": options.fields or 1}, options.frames or 1
+    elif options.fields is not None or options.frames is not None:
+        raise ConfigError(f"task.fields and task.frames belong to represent, not to {task}")
     return {
         **extra,
         "ladder": ladder.spec.digest,
@@ -275,4 +296,5 @@ def group_key(spec: RunSpec) -> str:
     """Runs with one key belong on one figure: the same ladder, task, lead and scored band."""
     parts = [spec.ladder, spec.task, spec.lead, spec.frames_in, spec.band_rung, spec.protocol]
     parts += [] if spec.input_rung is None else [spec.input_rung]
+    parts += [] if spec.fields is None else [f"{spec.fields} fields"]
     return digest_of(parts)[:12]

@@ -40,12 +40,13 @@ class Subject:
     """A run that is put to a test: its session, and what it predicts.
 
     known: what is the same for every run of a ladder (what the solver does there), by whatever tells it apart; runs of
-    one command share it, and it is computed once.
+    one command share it, and it is computed once.  checkpoints: step -> what makes the predictor of the weights then.
     """
 
     session: Session
     predict: Predictor
     known: dict[Any, Any] = field(default_factory=dict)
+    checkpoints: Mapping[int, Callable[[], Predictor]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, session: Session, trained: nn.Module | None, known: dict[Any, Any]) -> Subject:

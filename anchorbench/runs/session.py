@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from anchorbench.config import RunSpec, inputs_of, targets_of
+from anchorbench.data.field_windows import FieldWindows, Part
 from anchorbench.data.ladder import Ladder, Split, TrainingView
 from anchorbench.data.samples import Batch, Normaliser, Windows
 from anchorbench.errors import AnchorbenchError, ConfigError, ModelError
@@ -33,7 +34,10 @@ class Session:
     @cached_property
     def plan(self) -> Plan:
         increment = self.spec.train is not None and self.spec.train.increment
-        return Plan.of(self.ladder.spec, self.spec.train_rung, increment=increment, lead=self.spec.lead)
+        plan = Plan.of(self.ladder.spec, self.spec.train_rung, increment=increment, lead=self.spec.lead)
+        if self.spec.fields is None:
+            return plan
+        return replace(plan, fields=self.spec.fields, frames=self.spec.frames_in)
 
     @cached_property
     def method(self) -> Method:
@@ -87,10 +91,29 @@ class Session:
 
     def training_windows(self, split: Split, rung: int) -> Windows:
         self.view.open(split, rung)
+        if self.spec.fields is not None:
+            return self._fields(rung, "fitted" if split == "train" else "held_out")
         return self._windows(split, rung)
 
     def test_windows(self, rung: int) -> Windows:
-        return self._windows("test", rung)
+        return self._windows("test", rung) if self.spec.fields is None else self._fields(rung, "all")
+
+    def _fields(self, rung: int, part: Part) -> FieldWindows:
+        """Of `represent`: what is fitted is the test field itself, on the rungs that training may open."""
+        assert self.spec.fields is not None
+        options = self.method.options if self.spec.kind != "reference" else None
+        return FieldWindows(
+            self.ladder,
+            rung,
+            fields=self.spec.fields,
+            frames=self.spec.frames_in,
+            part=part,
+            share=0.0 if options is None else options.held_out,
+            noise=0.0 if options is None else options.noise,
+            seed=self.spec.seed,
+            normaliser=self.normaliser,
+            device=self.device,
+        )
 
     def _windows(self, split: Split, rung: int) -> Windows:
         static = self.ladder.static(self.spec.input_rung or rung)

@@ -32,7 +32,7 @@ from anchorbench.errors import ConfigError, RunError, TrainingError
 
 LOG_FIELDS = ("step", "loss", "learning_rate", "validation", "seconds")
 #: What training and evaluation leave, in the order in which --force removes it.
-MADE = ("DONE", "probes.nc", "curve.nc", "model.safetensors", "state.pt", "log.csv", "card.json", "environment.json")
+MADE = ("DONE", "probes.nc", "selection.nc", "curve.nc", "model.safetensors", "state.pt", "log.csv", "card.json", "environment.json")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class RunFolder:
         self._make_folder()
         for name in MADE if force else ():
             (self.path / name).unlink(missing_ok=True)
+        for step in self.checkpoints if force else ():
+            (self.path / checkpoint_name(step)).unlink(missing_ok=True)
         if not (self.path / "spec.yaml").exists():
             self.replace("spec.yaml", lambda part: save_yaml(self.spec, part))
 
@@ -113,13 +115,22 @@ class RunFolder:
             raise RunError(f"{path} is damaged: {_first_line(error)}", do="begin again with --force") from None
         return state
 
-    def save_weights(self, weights: Mapping[str, Tensor]) -> None:
+    def save_weights(self, weights: Mapping[str, Tensor], *, step: int | None = None) -> None:
+        """The run's weights; with a step, those of a checkpoint on the way."""
         plain = {name: w.detach().cpu().contiguous().clone() for name, w in weights.items()}
-        self.replace("model.safetensors", lambda part: save_file(plain, part))
+        name = "model.safetensors" if step is None else checkpoint_name(step)
+        self.replace(name, lambda part: save_file(plain, part))
 
-    def load_weights(self) -> dict[str, Tensor]:
-        path = self.path / "model.safetensors"
-        if not self.trained:
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """The steps whose weights were kept on the way."""
+        names = (path.stem.rpartition("-")[2] for path in self.path.glob("checkpoint-*.safetensors"))
+        return tuple(sorted(int(step) for step in names if step.isdigit()))
+
+    def load_weights(self, *, step: int | None = None) -> dict[str, Tensor]:
+        """The run's weights; with a step, those of a checkpoint.  Raises RunError where there are none."""
+        path = self.path / ("model.safetensors" if step is None else checkpoint_name(step))
+        if not path.exists():
             raise RunError(f"{self.path} has no trained weights", do="run the same `anchorbench train` again")
         try:
             return load_file(path)
@@ -190,6 +201,10 @@ class RunFolder:
             f"{self.path / name} could not be written: {reason}; the last good state is kept",
             do="free some space and run the same command again: it goes on from there",
         )
+
+
+def checkpoint_name(step: int) -> str:
+    return f"checkpoint-{step:07d}.safetensors"
 
 
 def read_spec(folder: Path) -> RunSpec:

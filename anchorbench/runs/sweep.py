@@ -48,7 +48,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell, its ladder and its runs; or why it has none."""
+    """A cell, its ladder and its runs; or why it has none.
+
+    wanted: its ladder, None where its words mean none.
+    """
 
     cell: Cell
     wanted: Request | None = None
@@ -74,8 +77,8 @@ class SweepPlan:
 
     @cached_property
     def ladders(self) -> dict[str, Request]:
-        """By digest."""
-        return {one.wanted.spec.digest: one.wanted for one in self.cells if one.wanted is not None}
+        """Those of cells with runs, by digest."""
+        return {one.wanted.spec.digest: one.wanted for one in self.cells if one.wanted is not None and one.specs}
 
     @property
     def refused(self) -> list[Planned]:
@@ -110,7 +113,8 @@ class SweepPlan:
         words = ("dataset", "source", "task", "train_rung", "model", "method", "label", "footing", "double_width")
 
         def about(one: Planned) -> dict[str, Any]:
-            return {word: getattr(one.cell, word) for word in words}
+            ladder = None if one.wanted is None else one.wanted.spec.digest
+            return {**{word: getattr(one.cell, word) for word in words}, "ladder": ladder}
 
         return {
             "schema": SCHEMA,
@@ -237,6 +241,7 @@ def estimates(plan: SweepPlan, device: torch.device) -> dict[str, float]:
 def _planned(file: StudyFile, cell: Cell, catalog: Catalog) -> Planned:
     study, settings = file.study, dict(cell.settings)
     data = settings.pop("data", {})
+    wanted = None
     try:
         wanted = request(catalog, cell.dataset, size=study.size, source=cell.source, settings=data)
         specs = plan_runs(
@@ -259,7 +264,7 @@ def _planned(file: StudyFile, cell: Cell, catalog: Catalog) -> Planned:
     except (ConfigError, CatalogError) as error:
         raise file.blamed(error, cell) from None
     except AnchorbenchError as error:
-        return Planned(cell, refused=error.what)
+        return Planned(cell, wanted, refused=error.what)
     return Planned(cell, wanted, tuple(specs))
 
 

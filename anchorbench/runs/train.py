@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from anchorbench.config import TrainOptions
+from anchorbench.data.field_windows import FieldWindows
 from anchorbench.data.samples import Batch, Windows
 from anchorbench.errors import ModelError, RunError, TrainingError
 from anchorbench.fields.grid import rung_name
@@ -66,6 +67,13 @@ def train(
         raise RunError(f"{session.spec.folder} is a reference: it has nothing to train")
     method = session.method
     trained = session.build_model()
+    windows = {rung: session.training_windows("train", rung) for rung in method.rungs()}
+    validation = session.training_windows("validation", session.spec.train_rung)
+    state = run.load_state()
+    began, choosing = time.monotonic(), 0.0
+    if state is None:
+        method.prepare(trained, windows)
+        choosing = time.monotonic() - began
     warm_start(trained, run)
     if options.compile and isinstance(inner := getattr(trained, "model", None), nn.Module):
         inner.compile(dynamic=False)  # one graph a rung; in place, so that weights keep their names
@@ -75,12 +83,11 @@ def train(
     # A complex weight, as in many a user's FNO, has no fused step.
     fused = all(w.is_floating_point() for w in parameters)
     optimiser = torch.optim.Adam(parameters, lr=options.learning_rate, weight_decay=options.weight_decay, fused=fused)
-    windows = {rung: session.training_windows("train", rung) for rung in method.rungs()}
-    validation = session.training_windows("validation", session.spec.train_rung)
 
     start, best, best_weights, seconds = 0, math.inf, _copy(trained), 0.0
     losses: list[Loss] = []
-    if (state := run.load_state()) is not None:
+    if state is not None:
+        choosing = state.get("choosing", 0.0)
         start, best, seconds = state["step"], state["best"], state["seconds"]
         best_weights = state["best_weights"]
         losses = [(step, rung, loss.to(session.device)) for step, rung, loss in state["losses"]]
@@ -89,6 +96,7 @@ def train(
         # Sums are split by thread, so another number of threads ends with other last bits.
         torch.set_num_threads(threads or state["threads"])
     run.cut_log(start)
+    kept = checkpoint_steps(options)
 
     trained.train()
     began = saved = last_log = time.monotonic()
@@ -102,11 +110,14 @@ def train(
                 loss = method.loss(trained, batch, step=step, rng=rng)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(parameters, options.clip)
+            method.clip(trained, options.clip)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, options)
             optimiser.step()
             losses.append((done := step + 1, rung, loss.detach()))
+            if done in kept:
+                _require_finite_weights(parameters, losses[-1])
+                run.save_weights(trained.state_dict(), step=done)
 
             look = done % options.validate_every == 0 or done == options.steps
             report = look or done % LOG_EVERY == 0
@@ -116,6 +127,7 @@ def train(
             _require_finite_weights(parameters, losses[-1])
             error = None
             if look:
+                method.before_validation(trained, validation)
                 error = validation_error(session, trained, validation)
                 if not math.isfinite(error):
                     raise TrainingError(f"the validation error is {error} after step {done}; {KEPT}", do=SLOWER)
@@ -138,12 +150,15 @@ def train(
                 on_progress(Progress(done, options.steps, mean_loss, error, rate))
             last_log = now
             if look or stop.asked or now - saved > SAVE_EVERY:
-                run.save_state(_state(done, trained, optimiser, best, best_weights, losses, spent))
+                run.save_state(_state(done, trained, optimiser, best, best_weights, losses, spent, choosing))
                 saved = now
             if stop.asked:
                 raise KeyboardInterrupt
     trained.load_state_dict(best_weights)
-    run.save_environment({"device": _device_name(session.device), "train_seconds": seconds + time.monotonic() - began})
+    took = {"train_seconds": seconds + time.monotonic() - began}
+    if session.spec.fields is not None:
+        took["choosing_seconds"] = choosing
+    run.save_environment({"device": _device_name(session.device), **took})
     run.save_weights(best_weights)  # last: where there are weights, training is over
     return trained.eval()
 
@@ -154,6 +169,9 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 def draw_batch(windows: Windows, size: int, rng: torch.Generator) -> Batch:
+    """Windows at random; of `represent` all fields, for each has a network of its own."""
+    if isinstance(windows, FieldWindows):
+        return windows.whole()
     return windows.batch(torch.randint(len(windows), (size,), generator=rng).numpy())
 
 
@@ -166,6 +184,12 @@ def learning_rate(step: int, options: TrainOptions) -> float:
         return options.learning_rate
     share = (step - rise) / max(1, options.steps - rise)
     return options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def checkpoint_steps(options: TrainOptions) -> tuple[int, ...]:
+    """n steps in equal ratios from a fiftieth of the training to its end: most happens at its beginning."""
+    n = options.keep_checkpoints
+    return tuple(sorted({max(1, round(options.steps * 0.02 ** ((n - i) / max(1, n - 1)))) for i in range(1, n + 1)}))
 
 
 def finite_mean(losses: Sequence[Loss]) -> float:
@@ -217,6 +241,7 @@ def _state(
     best_weights: dict[str, Tensor],
     losses: Iterable[Loss],
     seconds: float,
+    choosing: float,
 ) -> dict[str, Any]:
     return {
         "step": step,
@@ -226,6 +251,7 @@ def _state(
         "best_weights": best_weights,
         "losses": [(at, rung, loss.cpu()) for at, rung, loss in losses],
         "seconds": seconds,
+        "choosing": choosing,
         "threads": torch.get_num_threads(),
     }
 

@@ -297,4 +297,6 @@ def _save_card(session: Session, run: RunFolder) -> None:
         in_channels=session.in_channels(),
         rungs=session.ladder.rungs,
     )
-    run.replace("card.json", lambda part: part.write_text(json.dumps(described.to_dict(), indent=1)))
+    seen = session.training_windows("train", session.spec.train_rung)
+    said = {**described.to_dict(), "method": session.method.measured(seen.batch(range(min(len(seen), 32))))}
+    run.replace("card.json", lambda part: part.write_text(json.dumps(said, indent=1)))

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anchorbench.errors import AnchorbenchError, ConfigError, GridError
+from anchorbench.errors import ConfigError, GridError
 from anchorbench.fields.grid import Grid
-from anchorbench.solvers.navier_stokes import Dealias, band
+from anchorbench.solvers.stepping import SpectralRun, Stepping, band, blew_up, require_finite
 
 #: Steps between two measurements of the speed.
 STEPS_PER_SEGMENT = 8
@@ -54,11 +55,7 @@ def integrate(
     flow: BurgersFlow,
     *,
     duration: float,
-    grid: Grid | None = None,
-    courant: float = 0.75,
-    dt: float | None = None,
-    dealias: Dealias = "two_thirds",
-    dtype: torch.dtype | None = None,
+    **how: Unpack[Stepping],
 ) -> Tensor:
     """u(t + duration) from u(t), by integrating-factor RK4.
 
@@ -73,7 +70,7 @@ def integrate(
     default the velocity's.  Returns (..., N) on the same device.
     Raises GridError where that is no periodic line; AnchorbenchError where an option is off, or the solution blows up.
     """
-    run = _Run(velocity, flow, grid=grid, courant=courant, dt=dt, dealias=dealias, dtype=dtype)
+    run = _Run(velocity, flow, **how)
     run.advance(duration)
     return run.fields()
 
@@ -85,17 +82,13 @@ def trajectory(
     *,
     interval: float,
     frames: int,
-    grid: Grid | None = None,
-    courant: float = 0.75,
-    dt: float | None = None,
-    dealias: Dealias = "two_thirds",
-    dtype: torch.dtype | None = None,
+    **how: Unpack[Stepping],
 ) -> Tensor:
     """u at the times 0, interval, ..., (frames − 1) interval: (frames, ..., N).
 
     The first frame is the start, within the band that is advanced.  Other options and errors as in `integrate`.
     """
-    run = _Run(velocity, flow, grid=grid, courant=courant, dt=dt, dealias=dealias, dtype=dtype)
+    run = _Run(velocity, flow, **how)
     out = [run.fields()]
     for _ in range(frames - 1):
         run.advance(interval)
@@ -103,46 +96,28 @@ def trajectory(
     return torch.stack(out)
 
 
-class _Run:
+class _Run(SpectralRun):
     """The waves 0 ... m_max of a batch, (B, m_max + 1), and the step that advances them."""
 
-    def __init__(
-        self,
-        velocity: Tensor,
-        flow: BurgersFlow,
-        *,
-        grid: Grid | None,
-        courant: float,
-        dt: float | None,
-        dealias: Dealias,
-        dtype: torch.dtype | None,
-    ) -> None:
-        for name, value in (("courant", courant), ("dt", dt)):
-            if value is not None and not value > 0:
-                raise AnchorbenchError(f"{name} is {value}", do=f"give a {name} above 0")
-        self.real = dtype or (velocity.dtype if velocity.dtype == torch.float64 else torch.float32)
-        if self.real not in (torch.float32, torch.float64):
-            raise AnchorbenchError(f"the solver does not compute in {self.real}", do="use float32 or float64")
-        self.grid, self.shape, self.courant, self.dt = _grid_of(velocity, grid), velocity.shape, courant, dt
-        self.n = self.grid.shape[0]
-        self.points, m_max = band(self.n, dealias)
-        fields = velocity.reshape(-1, self.n).to(self.real)
+    def __init__(self, velocity: Tensor, flow: BurgersFlow, **how: Unpack[Stepping]) -> None:
+        super().__init__(velocity, **how)
+        grid = _grid_of(velocity, self.grid)
+        self.n = grid.shape[0]
+        self.points, m_max = band(self.n, self.dealias)
+        fields = velocity.reshape(-1, self.n).to(self.dtype)
         self.waves = torch.fft.rfft(fields, norm="forward")[:, : m_max + 1]
-        self.k = 2 * math.pi / self.grid.extent[0] * torch.arange(m_max + 1, dtype=torch.float64, device=fields.device)
+        self.k = 2 * math.pi / grid.extent[0] * torch.arange(m_max + 1, dtype=torch.float64, device=fields.device)
         self.k_max = float(self.k[-1])
         self.decay = flow.viscosity * self.k**2
         self.transport = (-0.5j * self.k).to(self.waves.dtype)
         self.step_size = math.nan
-        if not math.isfinite(self._speed()):
-            raise AnchorbenchError("the velocity to start from is not finite", do="start from finite fields")
+        require_finite(self._speed(), of="velocity")
 
     def fields(self) -> Tensor:
         out: Tensor = torch.fft.irfft(self.waves, n=self.n, norm="forward")
         return out.reshape(self.shape)
 
-    def advance(self, duration: float) -> None:
-        if not 0 <= duration < math.inf:
-            raise AnchorbenchError(f"the duration is {duration}", do="give a time of 0 or more")
+    def steps(self, duration: float) -> None:
         left = duration
         while left > 1e-12 * duration:
             n_left = max(1, math.ceil(left / (self.dt or self._longest_step()) - 1e-9))
@@ -152,10 +127,7 @@ class _Run:
                 self._step()
             left *= (n_left - n_now) / n_left
             if not math.isfinite(self._speed()):
-                raise AnchorbenchError(
-                    f"the solution blew up on {self.n} points with time steps of {self.step_size:.3g}",
-                    do="take a smaller dt or courant, a larger viscosity, or a finer grid",
-                )
+                raise blew_up(self.points, self.step_size)
 
     def _speed(self) -> float:
         return float(torch.fft.irfft(self.waves, n=self.points, norm="forward").abs().max())
@@ -167,7 +139,7 @@ class _Run:
     def _set_step(self, h: float) -> None:
         if h != self.step_size:
             self.step_size = h
-            self.factor = torch.exp(-0.5 * h * self.decay).to(self.real)
+            self.factor = torch.exp(-0.5 * h * self.decay).to(self.dtype)
 
     def _rate(self, waves: Tensor) -> Tensor:
         """−½ i k F(u²)."""

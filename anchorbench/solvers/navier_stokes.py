@@ -7,32 +7,20 @@ Fields are (..., N, N) with y the first of the two axes.  The box has no mean fl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from anchorbench.errors import AnchorbenchError, GridError, unknown
+from anchorbench.errors import GridError
 from anchorbench.fields.grid import Grid
 from anchorbench.fields.resample import prolong, restrict
 from anchorbench.solvers.flow import Flow, box, check_box
 from anchorbench.solvers.stepper import Stepper, wavenumbers
-
-Dealias = Literal["two_thirds", "padded"]
-
-
-def band(n: int, dealias: Dealias) -> tuple[int, int]:
-    """Points of the transforms, and the largest wavenumber advanced, on an n-point rung.
-
-    `two_thirds`: (n, ⌈n/3⌉ − 1), Orszag's rule.  `padded`: every mode |k| < n/2, products on an even 3/2 n points.
-    """
-    if dealias == "two_thirds":
-        return n, (n - 1) // 3
-    if dealias == "padded":
-        return 2 * math.ceil(0.75 * n), (n - 1) // 2
-    raise AnchorbenchError(unknown("dealiasing", dealias, ("two_thirds", "padded")))
+from anchorbench.solvers.stepping import Dealias as Dealias
+from anchorbench.solvers.stepping import SpectralRun, Stepping, require_finite
+from anchorbench.solvers.stepping import band as band
 
 
 @torch.no_grad()
@@ -41,11 +29,7 @@ def integrate(
     flow: Flow,
     *,
     duration: float,
-    grid: Grid | None = None,
-    courant: float = 0.75,
-    dt: float | None = None,
-    dealias: Dealias = "two_thirds",
-    dtype: torch.dtype | None = None,
+    **how: Unpack[Stepping],
 ) -> Tensor:
     """ω(t + duration) from ω(t), by integrating-factor RK4.
 
@@ -61,7 +45,7 @@ def integrate(
     default the vorticity's.  Returns (..., N, N) on the same device.
     Raises GridError where that is no box; AnchorbenchError where an option is off, or the solution blows up.
     """
-    run = _Run(vorticity, flow, grid=grid, courant=courant, dt=dt, dealias=dealias, dtype=dtype)
+    run = _Run(vorticity, flow, **how)
     run.advance(duration)
     return run.fields()
 
@@ -74,18 +58,14 @@ def trajectory(
     interval: float,
     frames: int,
     on_frame: Callable[[int, Tensor], None] | None = None,
-    grid: Grid | None = None,
-    courant: float = 0.75,
-    dt: float | None = None,
-    dealias: Dealias = "two_thirds",
-    dtype: torch.dtype | None = None,
+    **how: Unpack[Stepping],
 ) -> Tensor:
     """ω at the times 0, interval, ..., (frames − 1) interval: (frames, ..., N, N).
 
     The first frame is the start, within the band that is advanced.  `on_frame(i, frame)` is called as each is done.
     Other options and errors as in `integrate`.
     """
-    run = _Run(vorticity, flow, grid=grid, courant=courant, dt=dt, dealias=dealias, dtype=dtype)
+    run = _Run(vorticity, flow, **how)
     out = torch.empty((frames, *vorticity.shape), dtype=run.dtype, device=vorticity.device)
     for i in range(frames):
         if i:
@@ -96,41 +76,22 @@ def trajectory(
     return out
 
 
-class _Run:
-    """A checked state on the points of its transforms, with the options of its steps."""
+class _Run(SpectralRun):
+    """A state on the points of its transforms."""
 
-    def __init__(
-        self,
-        vorticity: Tensor,
-        flow: Flow,
-        *,
-        grid: Grid | None,
-        dealias: Dealias,
-        dtype: torch.dtype | None,
-        courant: float = 0.75,
-        dt: float | None = None,
-    ) -> None:
-        for name, value in (("courant", courant), ("dt", dt)):
-            if value is not None and not value > 0:
-                raise AnchorbenchError(f"{name} is {value}", do=f"give a {name} above 0")
-        self.shape, self.grid = vorticity.shape, _grid_of(vorticity, grid)
-        self.dtype = dtype or (vorticity.dtype if vorticity.dtype == torch.float64 else torch.float32)
-        if self.dtype not in (torch.float32, torch.float64):
-            raise AnchorbenchError(f"the solver does not compute in {self.dtype}", do="use float32 or float64")
-        self.courant, self.dt = courant, dt
-        self.points, k_max = band(self.grid.shape[0], dealias)
-        fields = vorticity.reshape(-1, *self.grid.shape).to(self.dtype)
+    def __init__(self, vorticity: Tensor, flow: Flow, **how: Unpack[Stepping]) -> None:
+        super().__init__(vorticity, **how)
+        self.n = _grid_of(vorticity, self.grid).shape[0]
+        self.points, k_max = band(self.n, self.dealias)
+        fields = vorticity.reshape(-1, self.n, self.n).to(self.dtype)
         self.stepper = Stepper(_resized(fields, self.points), flow, k_max=k_max)
-        if not math.isfinite(self.stepper.speed):
-            raise AnchorbenchError("the vorticity to start from is not finite", do="start from finite fields")
+        require_finite(self.stepper.speed, of="vorticity")
 
-    def advance(self, duration: float) -> None:
-        if not 0 <= duration < math.inf:
-            raise AnchorbenchError(f"the duration is {duration}", do="give a time of 0 or more")
+    def steps(self, duration: float) -> None:
         self.stepper.advance(duration, courant=self.courant, step=self.dt)
 
     def fields(self) -> Tensor:
-        return _resized(self.stepper.fields(), self.grid.shape[0]).reshape(self.shape)
+        return _resized(self.stepper.fields(), self.n).reshape(self.shape)
 
 
 def _grid_of(vorticity: Tensor, grid: Grid | None) -> Grid:
@@ -161,7 +122,7 @@ def _resized(fields: Tensor, n: int) -> Tensor:
 @torch.no_grad()
 def rhs(vorticity: Tensor, flow: Flow, *, dealias: Dealias = "two_thirds") -> Tensor:
     """∂ω/∂t as the steps take it, Basdevant's form on packed pairs: (..., N, N), within the advanced band."""
-    run = _Run(vorticity, flow, grid=None, dealias=dealias, dtype=None)
+    run = _Run(vorticity, flow, dealias=dealias)
     return _resized(run.stepper.tendency(), vorticity.shape[-1]).reshape(vorticity.shape)
 
 

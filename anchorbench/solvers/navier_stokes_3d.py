@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from anchorbench.errors import AnchorbenchError, GridError
+from anchorbench.errors import GridError
 from anchorbench.fields.grid import Grid
-from anchorbench.solvers.navier_stokes import Dealias, band
 from anchorbench.solvers.stepper_3d import AXES, Flow3d, Modes, Stepper3d
+from anchorbench.solvers.stepping import Dealias, SpectralRun, Stepping, band, require_finite
 
 
 def cube(n: int) -> Grid:
@@ -30,11 +31,7 @@ def integrate(
     flow: Flow3d,
     *,
     duration: float,
-    grid: Grid | None = None,
-    courant: float = 0.75,
-    dt: float | None = None,
-    dealias: Dealias = "two_thirds",
-    dtype: torch.dtype | None = None,
+    **how: Unpack[Stepping],
 ) -> Tensor:
     """u(t + duration) from u(t), by integrating-factor RK4.
 
@@ -49,7 +46,7 @@ def integrate(
     float64, default the velocity's.  Returns (..., 3, N, N, N) on the same device.
     Raises GridError where that is no box; AnchorbenchError where an option is off, or the solution blows up.
     """
-    run = _Run(velocity, flow, grid=grid, courant=courant, dt=dt, dealias=dealias, dtype=dtype)
+    run = _Run(velocity, flow, **how)
     run.advance(duration)
     return run.fields()
 
@@ -62,54 +59,31 @@ def trajectory(
     interval: float,
     frames: int,
     on_frame: Callable[[int, Tensor], None],
-    grid: Grid | None = None,
-    courant: float = 0.75,
-    dt: float | None = None,
-    dealias: Dealias = "two_thirds",
-    dtype: torch.dtype | None = None,
+    **how: Unpack[Stepping],
 ) -> None:
     """Call `on_frame(i, u)` at the times 0, interval, ..., (frames − 1) interval, u (..., 3, N, N, N); none is kept.
 
     The first is the start, within the band that is advanced.  Other options and errors as in `integrate`.
     """
-    run = _Run(velocity, flow, grid=grid, courant=courant, dt=dt, dealias=dealias, dtype=dtype)
+    run = _Run(velocity, flow, **how)
     for i in range(frames):
         if i:
             run.advance(interval)
         on_frame(i, run.fields())
 
 
-class _Run:
-    """A checked state, with the options of its steps."""
+class _Run(SpectralRun):
+    """The modes of a batch."""
 
-    def __init__(
-        self,
-        velocity: Tensor,
-        flow: Flow3d,
-        *,
-        grid: Grid | None,
-        dealias: Dealias,
-        dtype: torch.dtype | None,
-        courant: float = 0.75,
-        dt: float | None = None,
-    ) -> None:
-        for name, value in (("courant", courant), ("dt", dt)):
-            if value is not None and not value > 0:
-                raise AnchorbenchError(f"{name} is {value}", do=f"give a {name} above 0")
-        self.shape, self.n = velocity.shape, _points_of(velocity, grid)
-        self.dtype = dtype or (velocity.dtype if velocity.dtype == torch.float64 else torch.float32)
-        if self.dtype not in (torch.float32, torch.float64):
-            raise AnchorbenchError(f"the solver does not compute in {self.dtype}", do="use float32 or float64")
-        self.courant, self.dt = courant, dt
-        points, k_max = band(self.n, dealias)
+    def __init__(self, velocity: Tensor, flow: Flow3d, **how: Unpack[Stepping]) -> None:
+        super().__init__(velocity, **how)
+        self.n = _points_of(velocity, self.grid)
+        points, k_max = band(self.n, self.dealias)
         fields = velocity.reshape(-1, 3, self.n, self.n, self.n).to(self.dtype)
         self.stepper = Stepper3d(fields, flow, k_max=k_max, points=points)
-        if not math.isfinite(self.stepper.speed):
-            raise AnchorbenchError("the velocity to start from is not finite", do="start from finite fields")
+        require_finite(self.stepper.speed, of="velocity")
 
-    def advance(self, duration: float) -> None:
-        if not 0 <= duration < math.inf:
-            raise AnchorbenchError(f"the duration is {duration}", do="give a time of 0 or more")
+    def steps(self, duration: float) -> None:
         self.stepper.advance(duration, courant=self.courant, step=self.dt)
 
     def fields(self) -> Tensor:
@@ -144,7 +118,7 @@ def _points_of(velocity: Tensor, grid: Grid | None) -> int:
 @torch.no_grad()
 def rhs(velocity: Tensor, flow: Flow3d, *, dealias: Dealias = "two_thirds") -> Tensor:
     """∂u/∂t as the steps take it: (..., 3, N, N, N), within the advanced band."""
-    stepper = _Run(velocity, flow, grid=None, dealias=dealias, dtype=None).stepper
+    stepper = _Run(velocity, flow, dealias=dealias).stepper
     return stepper.modes.on_points(stepper.tendency(), velocity.shape[-1]).reshape(velocity.shape)
 
 

@@ -27,8 +27,8 @@ from anchorbench.fields.resample import prolong, restrict
 from anchorbench.fields.separable import constant
 from anchorbench.solvers.burgers import BurgersFlow
 from anchorbench.solvers.flow import Flow, check_box
-from anchorbench.solvers.navier_stokes import band
 from anchorbench.solvers.stepper_3d import Flow3d
+from anchorbench.solvers.stepping import band
 
 Scheme = Literal["trapezoidal", "midpoint"]
 Derivatives = Literal["spectral", "finite"]

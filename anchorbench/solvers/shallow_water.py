@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from anchorbench.errors import AnchorbenchError, ConfigError, GridError
-from anchorbench.fields.harmonics import Mesh, row_weights
-from anchorbench.fields.legendre import Rows, latitudes, legendre_part
-from anchorbench.fields.separable import constant
+from anchorbench.fields.harmonics import Mesh
+from anchorbench.solvers.antipodes import Antipodes, antipodes
+from anchorbench.solvers.stepping import require_above_0
 
 #: Points of the circle over which the functions of ETDRK4 are averaged.
 CONTOUR = 32
@@ -53,9 +53,7 @@ class Layer:
     orography: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("mean_depth", "radius", "gravity", "damping_time", "damping_degree", "damping_power"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}", do=f"give a {name} above 0")
+        require_above_0(self, "mean_depth", "radius", "gravity", "damping_time", "damping_degree", "damping_power")
 
     def damping(self, degrees: int) -> Tensor:
         """ν_l, 1/s: (degrees,), float64."""
@@ -142,8 +140,7 @@ class Stepper:
     """One step of B states at once.
 
     Packed states are real, (m, l, 3, B, 2): ζ, δ and Φ = g (h − b), Φ less g H at l = 0, as real and imaginary parts.
-    Points are (columns, rows, B).  Each order m has one matrix for values and one for gradients, so that a right-hand
-    side is four batched products and two FFTs.
+    Points are (columns, rows, B), rows in the order of `Antipodes`.
     """
 
     def __init__(self, layer: Layer, state: State, *, step: float | None, mesh: Mesh | None = None) -> None:
@@ -165,11 +162,9 @@ class Stepper:
         self.to_potential = self._put(to_potential)[:, None, None]
         terrain = layer.gravity * layer.terrain(self.degrees, like)
         self.terrain = torch.view_as_real(terrain.mT.contiguous())[:, :, None]
-        matrices = (mesh.rows, mesh.n_rows, self.degrees)
-        self.values = constant(value_matrix, *matrices, dtype=self.real, device=self.device)
-        self.gradients = constant(gradient_matrix, *matrices, dtype=self.real, device=self.device)
-        self.weights = constant(row_weights, mesh.rows, mesh.n_rows, dtype=self.real, device=self.device)[:, None]
-        self.coriolis = self._put(coriolis(layer, mesh))
+        self.harmonics = antipodes(mesh, self.degrees, dtype=self.real, device=self.device)
+        self.weights = self._put(self.harmonics.weights)[:, None]
+        self.coriolis = self._put(coriolis(layer, mesh, self.harmonics))
         if step is not None:
             self._make_exponentials(step)
 
@@ -246,12 +241,10 @@ class Stepper:
     def on_points(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """ζ, Φ less its mean, u and v: (columns, rows, B) each."""
         psi, chi = (self.to_potential * x[:, :, i] for i in (0, 1))
-        # u = ∂χ/∂λ/cos φ − ∂ψ/∂φ, v = ∂ψ/∂λ/cos φ + ∂χ/∂φ, with i m/cos φ and ∂/∂φ side by side in the matrix
+        # u = ∂χ/∂λ/cos φ − ∂ψ/∂φ, v = ∂ψ/∂λ/cos φ + ∂χ/∂φ, ∂/∂λ = i m
         turned = torch.stack((times_i(chi), times_i(psi)), dim=2)
         sloped = torch.stack((-psi, chi), dim=2)
-        wind = torch.bmm(self.gradients, torch.cat((turned, sloped), dim=1).flatten(2))
-        plain = torch.bmm(self.values, x[:, :, 0::2].flatten(2))
-        joined = torch.cat((plain, wind), dim=2)
+        joined = self.harmonics.to_rows(x[:, :, 0::2].flatten(2), turned.flatten(2), sloped.flatten(2))
         waves = torch.view_as_complex(joined.reshape(*joined.shape[:2], -1, 2))
         fields: Tensor = torch.fft.irfft(waves, n=self.mesh.n_columns, dim=0, norm="forward")
         vorticity, depth, u, v = fields.chunk(4, dim=2)
@@ -267,19 +260,20 @@ class Stepper:
         absolute, depth = (vorticity + self.coriolis) * over, depth * over
         columns, rows, b = u.shape
         products = u.new_empty(columns, rows, 5, b)
-        for slot, (factor, component) in enumerate(((absolute, u), (absolute, v), (depth, u), (depth, v))):
+        # The first three are wanted with their slopes, the second to the fourth with their turns.
+        for slot, (factor, component) in enumerate(((depth, v), (absolute, u), (absolute, v), (depth, u))):
             torch.mul(factor, component, out=products[:, :, slot])
         torch.mul(u, u, out=products[:, :, 4]).addcmul_(v, v).mul_(self.weights / 2)
         waves = torch.fft.rfft(products, dim=0, norm="forward")[: self.degrees]
         parts = torch.view_as_real(waves).flatten(2)  # (m, rows, 5 · B · 2)
-        gradients = torch.bmm(self.gradients.mT, parts[..., : 8 * b])
-        turn, slope = gradients.reshape(self.degrees, -1, 4, b, 2).chunk(2, dim=1)
-        energy = torch.bmm(self.values.mT, parts[..., 8 * b :]).reshape(self.degrees, -1, b, 2)
+        energies, with_turns, with_slopes = slice(8 * b, 10 * b), slice(2 * b, 8 * b), slice(0, 6 * b)
+        modes = self.harmonics.to_degrees(parts, values=energies, turns=with_turns, slopes=with_slopes)
+        energy, turn, slope = (each.reshape(*each.shape[:2], -1, b, 2) for each in modes)
         out = torch.empty_like(x)
-        torch.sub(slope[:, :, 1], times_i(turn[:, :, 0]), out=out[:, :, 0])
-        torch.add(slope[:, :, 0], times_i(turn[:, :, 1]), out=out[:, :, 1])
-        torch.sub(slope[:, :, 3], times_i(turn[:, :, 2]), out=out[:, :, 2])
-        out[:, :, 1].addcmul_(self.laplacian, energy.add_(self.terrain), value=-1)
+        torch.sub(slope[:, :, 2], times_i(turn[:, :, 0]), out=out[:, :, 0])
+        torch.add(slope[:, :, 1], times_i(turn[:, :, 1]), out=out[:, :, 1])
+        torch.sub(slope[:, :, 0], times_i(turn[:, :, 2]), out=out[:, :, 2])
+        out[:, :, 1].addcmul_(self.laplacian, energy[:, :, 0].add_(self.terrain), value=-1)
         if self.layer.orography is not None:
             # Damped is the surface, Φ + g b: a lake at rest over mountains stays at rest.
             out[:, :, 2].addcmul_(self.damping, self.terrain, value=-1)
@@ -298,22 +292,12 @@ def times_i(x: Tensor) -> Tensor:
     return torch.stack((-x[..., 1], x[..., 0]), dim=-1)
 
 
-def value_matrix(rows: Rows, n_rows: int, degrees: int) -> Tensor:
-    """P̄_lm: (m, rows, l)."""
-    return legendre_part(latitudes(rows, n_rows)[0], degrees, "value").mT.contiguous()
-
-
-def gradient_matrix(rows: Rows, n_rows: int, degrees: int) -> Tensor:
-    """m P̄_lm/cos φ and dP̄_lm/dφ side by side: (m, rows, 2 l)."""
-    latitude = latitudes(rows, n_rows)[0]
-    return torch.cat([legendre_part(latitude, degrees, part).mT for part in ("turn", "slope")], dim=2)
-
-
-def coriolis(layer: Layer, mesh: Mesh) -> Tensor:
+def coriolis(layer: Layer, mesh: Mesh, harmonics: Antipodes) -> Tensor:
     """f at the points: (columns or 1, rows, 1), float64."""
-    latitude = mesh.latitude
-    longitude = torch.arange(mesh.n_columns, dtype=torch.float64)[:, None] * (2 * math.pi / mesh.n_columns)
+    latitude = harmonics.latitude
     f = torch.sin(latitude)[None] * math.cos(layer.tilt)
     if layer.tilt:
-        f = f - torch.cos(latitude) * math.sin(layer.tilt) * torch.cos(longitude)
+        longitude = torch.arange(mesh.n_columns, dtype=torch.float64)[:, None] * (2 * math.pi / mesh.n_columns)
+        turned = math.pi * (torch.arange(mesh.n_rows) >= harmonics.north).double()
+        f = f - torch.cos(latitude) * math.sin(layer.tilt) * torch.cos(longitude + turned)
     return 2 * layer.rotation * f[..., None]

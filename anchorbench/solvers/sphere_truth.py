@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +16,8 @@ from anchorbench.fields.sphere import cell_means, from_cell_means
 from anchorbench.solvers.shallow_water import Layer, State, integrate
 from anchorbench.solvers.sphere_balance import top_speed, with_balanced_divergence
 from anchorbench.solvers.sphere_flows import cells, jet, mountain, random_flow, random_orography
+from anchorbench.solvers.stepping import require_above_0
+from anchorbench.solvers.truth import generator_of, require_coarser_spin_up
 
 HOUR = 3600.0
 #: Trajectories that are always solved together, so that each has the same bits whatever is asked for beside it.
@@ -65,18 +66,12 @@ class SphereSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 4 <= self.spin_up_rung <= self.truth_rung:
-            raise ConfigError(
-                f"spin_up_rung {self.spin_up_rung} is not between 4 and truth_rung {self.truth_rung}",
-                do="spin up on a grid no finer than the truth's",
-            )
+        require_coarser_spin_up(self.spin_up_rung, self.truth_rung)
         for name in ("spin_up_hours", "settle_hours", "orography_height"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}", do=f"give a {name} of 0 or more")
         above_0 = ("interval", "frames", "speed", "peak_degree", "mean_depth", "damping_hours", "damping_power")
-        for name in (*above_0, "fastest", "courant"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}", do=f"give a {name} above 0")
+        require_above_0(self, *above_0, "fastest", "courant")
 
     def layer(self, *, damped_at: int | None = None) -> Layer:
         """The fluid; damped_at: rows whose last degree the damping acts on, by default the truth's."""
@@ -106,12 +101,7 @@ def terrain(kind: str, height: float, degrees: int, seed: int) -> Tensor | None:
         return None
     if kind == "mountain":
         return mountain(degrees, height=height)
-    return random_orography(degrees, height=height, generator=_generator(seed, OROGRAPHY_STREAM))
-
-
-def _generator(*seed: int) -> torch.Generator:
-    state = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.Generator().manual_seed(state)
+    return random_orography(degrees, height=height, generator=generator_of(seed, OROGRAPHY_STREAM))
 
 
 def solve_sphere(
@@ -128,7 +118,7 @@ def solve_sphere(
     bit on one machine with one number of threads.  States are complex128, l < truth_rung, on the device.
     Raises AnchorbenchError where the flow blows up or is too fast for the steps.
     """
-    starts = [_start(spec, _generator(spec.seed, stream, GROUP * group + j)) for j in range(GROUP)]
+    starts = [_start(spec, generator_of(spec.seed, stream, GROUP * group + j)) for j in range(GROUP)]
     fields = zip(*(start.parts for start in starts), strict=True)
     state = State(*(torch.stack(each).to(device) for each in fields))
     state = spec.solved(state, hours=spec.spin_up_hours, damped_at=spec.spin_up_rung)

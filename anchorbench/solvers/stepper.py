@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from anchorbench.errors import AnchorbenchError
 from anchorbench.solvers.flow import Flow
+from anchorbench.solvers.stepping import blew_up
 
 # About six complex fields of a block shall fit a second-level cache of this size: a larger block is up to 1.7 x slower.
 CACHE_BYTES = 2 * 2**20
@@ -119,10 +119,7 @@ class Stepper:
             self.speed = self._top_speed()
             left = (n_left - n_now) * h
             if not (math.isfinite(self.speed) and (left or math.isfinite(float(torch.view_as_real(self.state).sum())))):
-                raise AnchorbenchError(
-                    f"the solution blew up on {self.n} points with time steps of {h:.3g}",
-                    do="take a smaller dt or courant, a larger viscosity, or a finer grid",
-                )
+                raise blew_up(self.n, h)
 
     def tendency(self) -> Tensor:
         """∂ω/∂t of the state, within the band: (B, n, n)."""

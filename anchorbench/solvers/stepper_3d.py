@@ -23,8 +23,9 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
-from anchorbench.errors import AnchorbenchError, ConfigError
+from anchorbench.errors import ConfigError
 from anchorbench.solvers.stepper import STEPS_PER_SEGMENT, largest
+from anchorbench.solvers.stepping import blew_up
 
 AXES = (-3, -2, -1)
 Index = tuple[EllipsisType, slice, slice, slice]
@@ -172,10 +173,7 @@ class Stepper3d:
             left = 0.0 if now == steps else left - now * self.step_size
             self.speed = float(largest(self.modes.on_points(self.state, self.points)))
             if not math.isfinite(self.speed):
-                raise AnchorbenchError(
-                    f"the solution blew up on {self.points} points with time steps of {self.step_size:.3g}",
-                    do="take a smaller dt or courant, or more viscosity",
-                )
+                raise blew_up(self.points, self.step_size)
 
     def tendency(self) -> Tensor:
         """dû/dt: (B, 3, *band)."""

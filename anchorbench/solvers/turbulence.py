@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from anchorbench.errors import AnchorbenchError, ConfigError
+from anchorbench.errors import ConfigError
 from anchorbench.fields.resample import prolong, restrict
 from anchorbench.solvers.flow import Flow, box
-from anchorbench.solvers.navier_stokes import Dealias, band, integrate, random_vorticity, trajectory, velocity
+from anchorbench.solvers.navier_stokes import integrate, random_vorticity, trajectory, velocity
 from anchorbench.solvers.stepper import wavenumbers
+from anchorbench.solvers.stepping import Dealias, band, require_above_0
+from anchorbench.solvers.truth import (
+    generator_of,
+    require_coarser_spin_up,
+    require_speed,
+    require_trajectories,
+    windows,
+)
 
 
 @dataclass(frozen=True)
@@ -49,19 +56,13 @@ class TurbulenceSpec:
     chunk: int = 8
 
     def __post_init__(self) -> None:
-        if not 4 <= self.spin_up_rung <= self.truth_rung:
-            raise ConfigError(
-                f"spin_up_rung {self.spin_up_rung} is not between 4 and truth_rung {self.truth_rung}",
-                do="spin up on a grid no finer than the truth's",
-            )
+        require_coarser_spin_up(self.spin_up_rung, self.truth_rung)
         if self.spin_up_time < 0 or self.settle_time < 0 or not self.interval > 0:
             raise ConfigError(
                 f"times are spin_up {self.spin_up_time}, settle {self.settle_time}, interval {self.interval}",
                 do="give an interval above 0, the others 0 or more",
             )
-        for name in ("frames", "chunk", "start_rms", "start_wavenumber", "top_speed", "courant"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}", do=f"give a {name} above 0")
+        require_above_0(self, "frames", "chunk", "start_rms", "start_wavenumber", "top_speed", "courant")
 
     def time_step(self, rung: int, dealias: Dealias = "two_thirds") -> float:
         """The longest step on a rung: courant/(k_max top_speed)."""
@@ -117,10 +118,7 @@ def _solve(
     progress: Callable[[float], None] | None,
 ) -> dict[int, Tensor]:
     """Spin up once, then follow on each rung of `ways`."""
-    if n < 1 or first < 0:
-        raise AnchorbenchError(
-            f"trajectories {first} to {first + n - 1} were asked for", do="ask for one or more, from 0 on"
-        )
+    require_trajectories(first, n)
     report = progress or (lambda share: None)
     start, stop = first - first % 2, first + n + (first + n) % 2
     chunk = spec.chunk + spec.chunk % 2
@@ -137,7 +135,7 @@ def _solve(
 
             def on_frame(i: int, frame: Tensor, part: Tensor = part, cost: int = cost) -> None:
                 nonlocal done
-                _check_speed(frame, spec)
+                require_speed(float(velocity(frame).abs().max()), spec.top_speed)
                 part[:, i] = frame.cpu()
                 done += cost * len(frame)
                 report(done / total)
@@ -150,8 +148,7 @@ def _solve(
 
 
 def _start(spec: TurbulenceSpec, seed: int, i: int) -> Tensor:
-    state = int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    generator = torch.Generator().manual_seed(state)
+    generator = generator_of(seed, i)
     if spec.start_spectrum is not None:
         return vorticity_of_spectrum(spec.start_spectrum, spec.spin_up_rung, generator=generator, dtype=spec.dtype)
     return random_vorticity(
@@ -190,15 +187,6 @@ def vorticity_of_spectrum(
     return out.to(dtype)
 
 
-def _check_speed(vorticity: Tensor, spec: TurbulenceSpec) -> None:
-    speed = float(velocity(vorticity).abs().max())
-    if speed > 2 * spec.top_speed:
-        raise AnchorbenchError(
-            f"the flow reaches a speed of {speed:.3g}, and its time step is meant for {spec.top_speed:.3g}",
-            do=f"set top_speed to {speed:.2g} or more",
-        )
-
-
 def truth_floor(
     frames: Tensor,
     spec: TurbulenceSpec,
@@ -217,15 +205,8 @@ def truth_floor(
     Returns {rung: RMS difference}, in the unit of vorticity.
     Raises AnchorbenchError where no window is that long.
     """
-    lead = round(interval / spec.interval)
     n, n_frames, points, _ = frames.shape
-    if lead < 1 or abs(lead * spec.interval - interval) > 1e-9 * interval or lead >= n_frames:
-        raise AnchorbenchError(
-            f"a lead of {interval} is no whole number of intervals of {spec.interval} within {n_frames} frames",
-            do="choose a lead that the stored frames hold",
-        )
-    # Even over trajectories; over frames by the golden ratio, so that the two never beat.
-    chosen = [(j * n // n_windows, int(j * 0.6180339887 % 1.0 * (n_frames - lead))) for j in range(n_windows)]
+    chosen, lead = windows((n, n_frames), interval, interval=spec.interval, n_windows=n_windows)
     fine = 2 * points
     squares = dict.fromkeys(onto, 0.0)
     for low in range(0, len(chosen), 2):

@@ -7,16 +7,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from anchorbench.errors import AnchorbenchError, ConfigError, unknown
+from anchorbench.errors import ConfigError, unknown
 from anchorbench.fields.grid import Grid
 from anchorbench.fields.resample import prolong, restrict
-from anchorbench.solvers.navier_stokes import Dealias, band
 from anchorbench.solvers.navier_stokes_3d import cube, integrate, random_velocity, trajectory
 from anchorbench.solvers.stepper_3d import Flow3d
+from anchorbench.solvers.stepping import Dealias, band, require_above_0
+from anchorbench.solvers.truth import (
+    generator_of,
+    require_coarser_spin_up,
+    require_speed,
+    require_trajectories,
+    windows,
+)
 
 Start = Literal["random", "taylor_green"]
 
@@ -56,11 +62,7 @@ class TurbulenceSpec3d:
     chunk: int = 4
 
     def __post_init__(self) -> None:
-        if not 4 <= self.spin_up_rung <= self.truth_rung:
-            raise ConfigError(
-                f"spin_up_rung {self.spin_up_rung} is not between 4 and truth_rung {self.truth_rung}",
-                do="spin up on a grid no finer than the truth's",
-            )
+        require_coarser_spin_up(self.spin_up_rung, self.truth_rung)
         if self.start not in get_args(Start):
             raise ConfigError(unknown("start", self.start, get_args(Start)))
         if min(self.spin_up_time, self.settle_time, self.start_rms) < 0 or not self.interval > 0:
@@ -69,9 +71,7 @@ class TurbulenceSpec3d:
                 f"start_rms {self.start_rms}",
                 do="give an interval above 0, the others 0 or more",
             )
-        for name in ("frames", "chunk", "start_wavenumber", "top_speed", "courant"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}", do=f"give a {name} above 0")
+        require_above_0(self, "frames", "chunk", "start_wavenumber", "top_speed", "courant")
 
     def time_step(self, rung: int, dealias: Dealias = "two_thirds") -> float:
         """The longest step on a rung: courant/(k_max top_speed)."""
@@ -133,8 +133,7 @@ def _solve(
     progress: Callable[[float], None] | None,
 ) -> list[Tensor]:
     """Spin up once, then follow on each rung of `ways`; one tensor a rung."""
-    if n < 1 or first < 0:
-        raise AnchorbenchError(f"trajectories {first} to {first + n - 1} were asked for", do="ask for one or more")
+    require_trajectories(first, n)
     report = progress or (lambda share: None)
     grids = [onto or cube(rung) for rung in ways]
     outs = [torch.empty((n, spec.frames, 3, *grid.shape)) for grid in grids]
@@ -155,7 +154,7 @@ def _solve(
 
                 def on_frame(i: int, frame: Tensor, part: Tensor = part, grid: Grid = grid, cost: int = cost) -> None:
                     nonlocal done
-                    _check_speed(frame, spec)
+                    require_speed(float(frame.abs().max()), spec.top_speed)
                     part[:, i] = (frame if tuple(frame.shape[-3:]) == grid.shape else restrict(frame, grid)).cpu()
                     done += cost * len(frame)
                     report(min(1.0, done / total))
@@ -172,19 +171,9 @@ def _solve(
     return outs
 
 
-def _check_speed(frame: Tensor, spec: TurbulenceSpec3d) -> None:
-    speed = float(frame.abs().max())
-    if speed > 2 * spec.top_speed:
-        raise AnchorbenchError(
-            f"the flow reaches a speed of {speed:.3g}, and its time step is meant for {spec.top_speed:.3g}",
-            do=f"set top_speed to {speed:.2g} or more",
-        )
-
-
 def _start(spec: TurbulenceSpec3d, seed: int, i: int) -> Tensor:
     """The i-th start on the spin-up grid: (3, n, n, n) float32."""
-    state = int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    generator, n = torch.Generator().manual_seed(state), spec.spin_up_rung
+    generator, n = generator_of(seed, i), spec.spin_up_rung
     disturbance = random_velocity(
         1, n, generator=generator, peak_wavenumber=spec.start_wavenumber, rms=spec.start_rms, dtype=torch.float64
     )[0]
@@ -220,16 +209,10 @@ def truth_floor_3d(
     spec.interval.  onto: rungs.  component: of the velocity.  Returns {rung: RMS difference}, in its unit.
     Raises AnchorbenchError where no window is that long.
     """
-    lead = round(interval / spec.interval)
     n, n_frames, points = frames.shape[0], frames.shape[1], frames.shape[-1]
-    if lead < 1 or abs(lead * spec.interval - interval) > 1e-9 * interval or lead >= n_frames:
-        raise AnchorbenchError(
-            f"a lead of {interval} is no whole number of intervals of {spec.interval} within {n_frames} frames",
-            do="choose a lead that the stored frames hold",
-        )
+    chosen, lead = windows((n, n_frames), interval, interval=spec.interval, n_windows=n_windows)
     fine, squares = 2 * points, dict.fromkeys(onto, 0.0)
-    for j in range(n_windows):
-        i, t = j * n // n_windows, int(j * 0.6180339887 % 1.0 * (n_frames - lead))
+    for i, t in chosen:
         start = prolong(frames[i, t].to(device), cube(fine))
         solved = integrate(start, spec.flow, duration=interval, dt=spec.time_step(fine))
         error = restrict(solved[component], cube(points)) - frames[i, t + lead, component].to(device)

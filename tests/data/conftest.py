@@ -10,7 +10,10 @@ import tarfile
 import threading
 import time
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import certifi
@@ -32,19 +35,34 @@ class Loopback:
     files: dict[str, bytes] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
+    #: parts of files are given, and each file has an ETag
     ranges: bool = True
+    tags: bool = False
     #: answers that break off after so many bytes of the body, one after the other; None: whole
     breaks: list[int | None] = field(default_factory=list)
-    #: statuses to answer before behaving
+    #: neither a page nor a probe of one byte is worth breaking: bodies no longer than this never do
+    unbroken: int = 1000
+    #: statuses to answer before behaving; 0: behaves
     statuses: list[int] = field(default_factory=list)
+    #: seconds before each body, and between its pieces
     delay: float = 0.0
+    pause: float = 0.0
     password: str | None = None
+    #: paths and Range headers, and the If-Range headers beside them
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    marks: list[str | None] = field(default_factory=list)
     sent: int = 0
+    now: int = 0
+    peak: int = 0
     port: int = 0
 
     def url(self, path: str = "", *, user: str = "") -> str:
         return f"http://{user}127.0.0.1:{self.port}/{path}"
+
+    @property
+    def ranges_asked(self) -> list[str | None]:
+        return [byte_range for _, byte_range in self.asked]
 
     def requests_of(self, ending: str) -> list[str | None]:
         """The Range headers of all requests of paths that end so."""
@@ -62,59 +80,114 @@ class Loopback:
         self.types[page] = "text/html"
 
 
-def _handler(host: Loopback) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            byte_range = self.headers.get("Range")
-            host.asked.append((self.path, byte_range))
-            expected = None if host.password is None else base64.b64encode(f"me:{host.password}".encode()).decode()
-            if expected is not None and self.headers.get("Authorization") != f"Basic {expected}":
-                return self.send_error(401)
-            if host.statuses:
-                return self.send_error(host.statuses.pop(0))
-            if self.path not in host.files:
-                return self.send_error(404)
-            if host.delay:
-                time.sleep(host.delay)
-            content = host.files[self.path]
-            total = len(content)
-            found = re.fullmatch(r"bytes=(\d*)-(\d*)", byte_range or "") if host.ranges else None
-            if found:
-                first, last = found.groups()
-                begin = int(first) if first else max(0, total - int(last))
-                end = int(last) + 1 if first and last else total
-                if begin >= total:
-                    self.send_response(416)
-                    self.send_header("Content-Range", f"bytes */{total}")
-                    self.send_header("Content-Length", "0")
-                    return self.end_headers()
-                content = content[begin:end]
-                self.send_response(206)
-                self.send_header("Content-Range", f"bytes {begin}-{begin + len(content) - 1}/{total}")
-            else:
-                self.send_response(200)
-            self.send_header("Content-Type", host.types.get(self.path, "application/octet-stream"))
-            self.send_header("Content-Length", str(len(content)))
-            for name, value in host.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            # neither a page nor a probe of one byte is worth breaking
-            stop = host.breaks.pop(0) if host.breaks and len(content) > 1000 else None
-            host.sent += len(content[:stop])
-            self.wfile.write(content[:stop])
-            return None
+class Asked(BaseHTTPRequestHandler):
+    """One request, and short ways to answer it."""
 
-        def log_message(self, *args: object) -> None:
-            pass
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
 
-    return Handler
+    def do_GET(self) -> None:
+        self.server.answer(self)
+
+    do_HEAD = do_GET
+
+    @property
+    def at(self) -> str:
+        return self.path.partition("?")[0]
+
+    def give(self, status: int, body: bytes = b"", **headers: str) -> None:
+        """An answer; headers: `Content_Type` for Content-Type."""
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def send(self, content: bytes, host: Loopback, **headers: str) -> None:
+        """The part of the content that was asked for, as the host behaves."""
+        total, status = len(content), 200
+        tag = f'"{hashlib.md5(content).hexdigest()}"'
+        if host.tags:
+            headers = {"ETag": tag, **headers}
+        found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "")) if host.ranges else None
+        if found and self.headers.get("If-Range", tag) == tag:
+            first, last = found.groups()
+            begin = int(first) if first else max(0, total - int(last))
+            end = min(int(last) + 1, total) if first and last else total
+            if begin >= total:
+                return self.give(416, Content_Range=f"bytes */{total}")
+            content, status = content[begin:end], 206
+            headers["Content_Range"] = f"bytes {begin}-{end - 1}/{total}"
+        if self.command == "HEAD":
+            return self.give(status, content, **headers)
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(content)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        stop = host.breaks.pop(0) if host.breaks and len(content) > host.unbroken else None
+        self.close_connection = stop is not None
+        for i in range(0, len(content[:stop]), 50_000):
+            piece = content[:stop][i : i + 50_000]
+            if host.pause:
+                time.sleep(host.pause)
+            host.sent += len(piece)  # before: who got the last piece may look at once
+            self.wfile.write(piece)
+        return None
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def answer_of(host: Loopback, request: Asked) -> None:
+    """What a host of files says."""
+    host.now += 1
+    host.peak = max(host.peak, host.now)
+    try:
+        host.asked.append((request.path, request.headers.get("Range")))
+        host.marks.append(request.headers.get("If-Range"))
+        expected = None if host.password is None else base64.b64encode(f"me:{host.password}".encode()).decode()
+        if expected is not None and request.headers.get("Authorization") != f"Basic {expected}":
+            return request.give(401)
+        if host.statuses and (status := host.statuses.pop(0)):
+            return request.give(status)
+        at = request.path if request.path in host.files else request.at
+        if at in host.redirects:
+            return request.give(302, Location=host.redirects[at])
+        if at not in host.files:
+            return request.give(404)
+        if host.delay:
+            time.sleep(host.delay)
+        kind = host.types.get(at, "application/octet-stream")
+        return request.send(host.files[at], host, Content_Type=kind, **host.headers)
+    finally:
+        host.now -= 1
 
 
 class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
+    answer: Callable[[Asked], None]
 
     def handle_error(self, request, client_address) -> None:
         """A client that hangs up is what some tests are about."""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Loopback]]:
+    """serve(answer): a host on loopback until the test ends.  answer(host, request): by default of a host of files."""
+    with ExitStack() as until_the_end:
+
+        def started(answer: Callable[[Loopback, Asked], None] = answer_of) -> Loopback:
+            server = until_the_end.enter_context(_QuietServer(("127.0.0.1", 0), Asked))
+            host = Loopback(port=server.server_port)
+            server.answer = partial(answer, host)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            until_the_end.callback(thread.join)
+            until_the_end.callback(server.shutdown)
+            return host
+
+        yield started
 
 
 @pytest.fixture(autouse=True)
@@ -130,19 +203,11 @@ def only_loopback(monkeypatch):
 
 
 @pytest.fixture
-def host(monkeypatch):
+def host(serve, monkeypatch) -> Loopback:
     """A host with an empty simple index, to which PIP_INDEX_URL points."""
-    state = Loopback()
-    with _QuietServer(("127.0.0.1", 0), _handler(state)) as server:
-        state.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        monkeypatch.setenv("PIP_INDEX_URL", state.url("simple/"))
-        try:
-            yield state
-        finally:
-            server.shutdown()
-            thread.join()
+    state = serve()
+    monkeypatch.setenv("PIP_INDEX_URL", state.url("simple/"))
+    return state
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch import Request, fetch, request
 from anchorbench.data.slices import Slices
-from anchorbench.data.sources import Ask, Loaded, burgers
+from anchorbench.data.sources import Loaded, burgers
 from anchorbench.data.sources.burgers import Options, advance, estimate_seconds
 from anchorbench.errors import AnchorbenchError, ConfigError
 from anchorbench.fields import Grid, restrict
@@ -32,8 +32,7 @@ def wanted(**options) -> Request:
 
 
 def load(asked: Request, scratch=None) -> Loaded:
-    finest = Grid.from_dict(asked.spec.grid)
-    return burgers.load(Ask(asked.entry, asked.described, asked.options, asked.size, finest, scratch, scratch=scratch))
+    return burgers.load(asked.ask(scratch, scratch=scratch))
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ import xarray as xr
 from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch import Request, fetch, request
-from anchorbench.data.sources import Ask, Loaded, darcy
+from anchorbench.data.sources import Loaded, darcy
 from anchorbench.data.sources.darcy import advance, estimate_seconds, homogenised
 from anchorbench.errors import CatalogError, ConfigError
-from anchorbench.fields import Grid, restrict
+from anchorbench.fields import restrict
 from anchorbench.solvers.darcy import solve, square
 
 FEW = {"trajectories": {"train": 5, "validation": 2, "test": 3}, "floor_samples": 2}
@@ -42,8 +42,7 @@ def ruled(rule: str | None) -> Catalog:
 
 
 def load(asked: Request, scratch=None) -> Loaded:
-    finest = Grid.from_dict(asked.spec.grid)
-    return darcy.load(Ask(asked.entry, asked.described, asked.options, asked.size, finest, scratch, scratch=scratch))
+    return darcy.load(asked.ask(scratch, scratch=scratch))
 
 
 @pytest.fixture(scope="module")

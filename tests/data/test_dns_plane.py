@@ -15,10 +15,9 @@ from anchorbench.data.catalog import Member
 from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.download import cache_path
 from anchorbench.data.fetch import fetch, request
-from anchorbench.data.sources import Ask, dns_plane, turbulence
+from anchorbench.data.sources import dns_plane, turbulence
 from anchorbench.data.sources.dns_plane import COMPONENTS, LAST_WAVE, PLANE, POINTS, random_plane, read_plane
 from anchorbench.errors import ConfigError, DownloadError
-from anchorbench.fields import Grid
 
 #: Read once for all tests here.
 catalogue = cache(load_catalog)
@@ -92,19 +91,8 @@ def wanted(sample):
     return replace(asked, entry=entry)
 
 
-def ask_for(wanted, cache):
-    return Ask(
-        entry=wanted.entry,
-        source=wanted.described,
-        options=wanted.options,
-        size=wanted.size,
-        finest=Grid.from_dict(wanted.spec.grid),
-        cache=cache,
-    )
-
-
 def test_the_test_split_is_the_whole_plane_and_nothing_else(wanted, plane, tmp_path):
-    loaded = dns_plane.load(ask_for(wanted, tmp_path))
+    loaded = dns_plane.load(wanted.ask(tmp_path))
     for i, name in enumerate(COMPONENTS):
         np.testing.assert_array_equal(loaded.splits["test"].values[name], plane[i][None, None])
     assert {split: fields.n_samples for split, fields in loaded.splits.items()} == {
@@ -117,7 +105,7 @@ def test_the_test_split_is_the_whole_plane_and_nothing_else(wanted, plane, tmp_p
 
 
 def test_no_field_of_training_is_the_plane_or_another_one(wanted, plane, tmp_path):
-    splits = dns_plane.load(ask_for(wanted, tmp_path)).splits
+    splits = dns_plane.load(wanted.ask(tmp_path)).splits
     fields = [plane[0], *splits["train"].values["velocity_x"][:, 0], *splits["validation"].values["velocity_x"][:, 0]]
     related = np.corrcoef([field.ravel() for field in fields]) - np.eye(6)
     assert np.abs(related).max() < 0.7  # a few large eddies hold most of the energy
@@ -183,7 +171,7 @@ def test_a_generator_that_starts_from_the_plane_reads_it_and_says_so(sample, tmp
     for initial in ("random", "dns_plane"):
         settings = {"rungs": [8, 16], "generator": few, "initial": initial}
         wanted = request(catalogue(), "turbulence2d", size="tiny", settings=settings)
-        made[initial] = turbulence.load(ask_for(wanted, tmp_path))
+        made[initial] = turbulence.load(wanted.ask(tmp_path))
     assert made["dns_plane"].attrs["member_sha256"] == sample.member.sha256
     assert "member_sha256" not in made["random"].attrs
     one, other = (torch.from_numpy(loaded.splits["train"].values["vorticity"]) for loaded in made.values())

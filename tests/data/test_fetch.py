@@ -12,6 +12,7 @@ import pytest
 
 from anchorbench.data import catalog_file
 from anchorbench.data import fetch as fetch_module
+from anchorbench.data.catalog import Catalog
 from anchorbench.data.download import cache_path
 from anchorbench.data.fetch import announce, fetch, request
 from anchorbench.data.ladder import SPLITS, ladder_folder, open_ladder
@@ -179,6 +180,28 @@ def test_words_that_mean_no_ladder_are_one_message(words, error, message):
     asked = {"dataset": "turbulence2d", "size": "tiny", **words}
     with pytest.raises(error, match=message):
         request(load_catalog(), asked.pop("dataset"), **asked)
+
+
+def test_points_at_both_ends_of_an_axis_are_shared_by_rungs_of_whole_intervals():
+    """33 points from end to end are 32 intervals: every second, fourth, ... point is one of 17, 9, ... points."""
+    entry = load_catalog().dataset("topography")
+    box = {"extent": (1.0, 1.0), "unit": "km", "centring": "point", "periodic": (False, False), "points": (33, 33)}
+    ends = entry.model_copy(update={"grid": entry.grid.model_validate(box), "restriction": "stride"})
+    catalog = Catalog(datasets={"topography": ends})
+    with pytest.raises(ConfigError, match="rungs 11 do not divide its 33 points, as stride needs") as caught:
+        request(catalog, "topography", size="tiny", settings={"rungs": [11, 33]})
+    assert caught.value.do == "choose rungs among 5, 9, 17, 33"
+    with pytest.raises(ConfigError, match="drawn on squares of cells"):  # the generator's own words: the rungs are well
+        request(catalog, "topography", size="tiny", settings={"rungs": [5, 9, 17, 33]})
+
+
+def test_the_size_on_disk_counts_the_catalogues_samples_and_the_share_that_was_observed():
+    wanted = request(load_catalog(), "sevir", size="small", source="sample")
+    # 45 sequences of 24 frames, rain and the share beside it, float32, in the file and in the arrays
+    points = 23**2 + 46**2 + 92**2 + 184**2
+    assert wanted.disk_bytes() == 2 * 4 * 45 * 24 * points * 2
+    generated = request(load_catalog(), "sevir", size="small", source="generated")
+    assert generated.disk_bytes() == 2 * 4 * (240 + 24 + 32) * 8 * points
 
 
 def test_a_shorter_interval_that_divides_the_lead_is_the_time_step():

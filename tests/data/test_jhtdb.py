@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import dataclass, field, replace
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -15,10 +13,9 @@ import pytest
 from anchorbench.config import validated
 from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch import fetch, request
-from anchorbench.data.sources import Ask, jhtdb
+from anchorbench.data.sources import jhtdb
 from anchorbench.data.sources.jhtdb import MISSING, TOKEN, Options
 from anchorbench.errors import ConfigError, DownloadError
-from anchorbench.fields import Grid
 
 #: Read once for all tests here.
 catalogue = cache(load_catalog)
@@ -40,7 +37,7 @@ class Service:
     statuses: list[int] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     most: int = 4096
-    port: int = 0
+    address: str = ""
 
 
 def _answer(service: Service, query: dict[str, str]) -> tuple[int, bytes]:
@@ -62,35 +59,19 @@ def _answer(service: Service, query: dict[str, str]) -> tuple[int, bytes]:
 
 
 @pytest.fixture
-def service(monkeypatch):
+def service(serve, monkeypatch):
     monkeypatch.setenv(TOKEN, SECRET)
     state = Service()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-            state.asked.append(query)
-            if state.statuses:
-                return self.send_error(state.statuses.pop(0))
-            status, body = (200, state.bodies.pop(0)) if state.bodies else _answer(state, query)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            return None
+    def answer(host, request) -> None:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
+        state.asked.append(query)
+        if state.statuses:
+            return request.give(state.statuses.pop(0))
+        return request.give(*((200, state.bodies.pop(0)) if state.bodies else _answer(state, query)))
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield state
-        finally:
-            server.shutdown()
-            thread.join()
+    state.address = serve(answer).url("turbulence-svc/cutout/api/local")
+    return state
 
 
 @pytest.fixture
@@ -109,20 +90,13 @@ def ask(service, tmp_path):
             **options,
         }
         found = request(catalogue(), "turbulence3d", size="tiny", source="public", settings=settings)
-        urls = {"cutout": f"http://127.0.0.1:{service.port}/turbulence-svc/cutout/api/local"}
+        urls = {"cutout": service.address}
         source = found.described.model_copy(update={"urls": urls})
         return replace(found, entry=found.entry.model_copy(update={"sources": {"public": source}}))
 
     def asked(**options):
         found = wanted(**options)
-        return Ask(
-            entry=found.entry,
-            source=found.described,
-            options=found.options,
-            size=found.size,
-            finest=Grid.from_dict(found.spec.grid),
-            cache=tmp_path / "cache",
-        )
+        return found.ask(tmp_path / "cache")
 
     asked.wanted = wanted
     return asked

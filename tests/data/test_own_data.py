@@ -331,6 +331,7 @@ def test_all_that_is_missing_is_asked_for_in_one_message(write):
         (lambda d: d, {"task": "operator"}, "an operator needs to know what goes in"),
         (lambda d: d, {"headline": "w"}, "the headline 'w' is none of u"),
         (lambda d: d, {"name": "My Data"}, "'My Data' is no name for a dataset"),
+        (lambda d: d, {"name": "files"}, "'files' is a folder of the cache itself"),
         (
             lambda d: d.drop_vars(["time", "x"]).rename(time="member", x="nav"),
             {"dims": {"nav": "sample"}},
@@ -455,6 +456,16 @@ def test_a_name_of_the_catalogue_is_refused(write, tmp_path):
     (tmp_path / "sevir" / "dataset.yaml").write_text(text.replace("  mine:", "  sevir:"))
     with pytest.raises(CatalogError, match="'sevir' is a dataset of the catalogue and one of your own"):
         with_own(load_catalog(), tmp_path)
+
+
+def test_a_folder_of_the_cache_that_is_no_own_sets_keeps_its_name(write, tmp_path):
+    entry = describe_own(write(flow()), name="mine", variables="u")
+    keep_own(entry, tmp_path, load_catalog())
+    (tmp_path / "mine" / "own").mkdir()  # its ladders
+    keep_own(entry, tmp_path, load_catalog())
+    (tmp_path / "mine" / "generated").mkdir()  # of a dataset that a catalogue once had
+    with pytest.raises(CatalogError, match="mine holds generated, which are none of a dataset of your own"):
+        keep_own(entry, tmp_path, load_catalog())
 
 
 def test_a_broken_description_is_named_with_its_line(tmp_path):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import h5py
@@ -19,9 +17,8 @@ from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch import Request, announce, fetch, request
 from anchorbench.data.remote import url_folder
-from anchorbench.data.sources import Ask, Loaded, pdebench
+from anchorbench.data.sources import Loaded, pdebench
 from anchorbench.errors import AnchorbenchError, CatalogError, ConfigError, DownloadError
-from anchorbench.fields import Grid
 
 BURGERS, DARCY = "1D_Burgers_Sols_Nu0.001.hdf5", "2D_DarcyFlow_beta1.0_Train.hdf5"
 FLOW, SEEDS = "2D_CFD_Rand_M0.1_Eta0.01_Zeta0.01_periodic_128_Train.hdf5", "2D_rdb_NA_NA.h5"
@@ -129,8 +126,7 @@ def asked(dataset: str, address: str | None, *, checksum: str | None = None, nam
 
 
 def load(wanted: Request, folder: Path, **words) -> Loaded:
-    finest = Grid.from_dict(wanted.spec.grid)
-    return pdebench.load(Ask(wanted.entry, wanted.described, wanted.options, wanted.size, finest, folder, **words))
+    return pdebench.load(wanted.ask(folder, **words))
 
 
 # -- layouts -----------------------------------------------------------------------------------------------------------
@@ -234,25 +230,9 @@ def test_a_few_trajectories_of_a_large_file_cost_a_few_blocks(host, tmp_path):
 
 
 @pytest.fixture
-def redirecting(host):
+def redirecting(host, serve) -> str:
     """As DaRUS does: a host that sends each request on to where the file lies."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(303)
-            self.send_header("Location", host.url(self.path[1:]))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
+    return serve(lambda _, request: request.give(303, Location=host.url(request.path[1:]))).url()
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import signal
 import subprocess
 import sys
 import tarfile
 import threading
 import time
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anchorbench.data import at_once as at_once_module
@@ -32,115 +29,17 @@ from anchorbench.errors import AnchorbenchError, DownloadError
 SECRET = "s3cret"
 
 
-@dataclass
-class Web:
-    """A host of files with ETags, that can redirect, refuse, break off and be slow."""
-
-    files: dict[str, bytes] = field(default_factory=dict)
-    tags: bool = True
-    ranges: bool = True
-    redirects: dict[str, str] = field(default_factory=dict)
-    statuses: list[int] = field(default_factory=list)
-    #: bytes after which the next bodies break off
-    breaks: list[int] = field(default_factory=list)
-    #: seconds before each body, and between its pieces
-    delay: float = 0.0
-    pause: float = 0.0
-    asked: list[tuple[str, str | None, str | None]] = field(default_factory=list)
-    sent: int = 0
-    now: int = 0
-    peak: int = 0
-    port: int = 0
-
-    def url(self, path: str) -> str:
-        return f"http://me:{SECRET}@127.0.0.1:{self.port}/{path}?token={SECRET}"
-
-    @property
-    def ranges_asked(self) -> list[str | None]:
-        return [byte_range for _, byte_range, _ in self.asked]
-
-
-def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
-
-        def do_GET(self) -> None:
-            web.now += 1
-            web.peak = max(web.peak, web.now)
-            try:
-                self.answer()
-            finally:
-                web.now -= 1
-
-        def answer(self) -> None:
-            path = self.path.partition("?")[0]
-            web.asked.append((path, self.headers.get("Range"), self.headers.get("If-Range")))
-            if web.statuses and (status := web.statuses.pop(0)):
-                return self.send_error(status)
-            if path in web.redirects:
-                self.send_response(302)
-                self.send_header("Location", web.redirects[path])
-                self.send_header("Content-Length", "0")
-                return self.end_headers()
-            if path not in web.files:
-                return self.send_error(404)
-            time.sleep(web.delay)
-            content = web.files[path]
-            total, tag = len(content), f'"{hashlib.md5(content).hexdigest()}"'
-            found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")) if web.ranges else None
-            if self.headers.get("If-Range", tag) != tag:
-                found = None
-            if found:
-                begin, end = int(found[1]), min(int(found[2] or total - 1) + 1, total)
-                if begin >= total:
-                    self.send_response(416)
-                    self.send_header("Content-Range", f"bytes */{total}")
-                    self.send_header("Content-Length", "0")
-                    return self.end_headers()
-                content = content[begin:end]
-                self.send_response(206)
-                self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{total}")
-            else:
-                self.send_response(200)
-            if web.tags:
-                self.send_header("ETag", tag)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            stop = web.breaks.pop(0) if web.breaks else None
-            self.close_connection = stop is not None
-            for i in range(0, len(content[:stop]), 50_000):
-                piece = content[:stop][i : i + 50_000]
-                time.sleep(web.pause)
-                web.sent += len(piece)  # before: who got the last piece may look at once
-                self.wfile.write(piece)
-            return None
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    return Handler
-
-
-class _QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address) -> None:
-        """A client that hangs up is what some tests are about."""
-
-
 @pytest.fixture
-def web():
-    state = Web()
-    with _QuietServer(("127.0.0.1", 0), _handler(state)) as server:
-        state.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield state
-        finally:
-            server.shutdown()
-            thread.join()
+def web(serve):
+    """A host of files with ETags, that can redirect, refuse, break off and be slow."""
+    host = serve()
+    host.tags, host.unbroken = True, 0
+    return host
+
+
+def url(web, path: str) -> str:
+    """An address with two secrets."""
+    return web.url(f"{path}?token={SECRET}", user=f"me:{SECRET}@")
 
 
 @pytest.fixture
@@ -148,7 +47,7 @@ def get(web, noise, tmp_path):
     web.files["/set/field.h5"] = noise
 
     def call(**options):
-        return get_file(web.url("set/field.h5"), tmp_path, **{"what": "field.h5 of a set", **options})
+        return get_file(url(web, "set/field.h5"), tmp_path, **{"what": "field.h5 of a set", **options})
 
     return call
 
@@ -193,7 +92,8 @@ def test_an_identity_stands_for_an_address_that_holds_a_token(get, tmp_path):
 def test_a_file_that_broke_off_goes_on_if_it_is_still_the_same(get, web, noise):
     web.breaks = [150_000]
     assert get().read_bytes() == noise
-    (_, first, _), (_, second, mark) = web.asked
+    (_, first), (_, second) = web.asked
+    mark = web.marks[1]
     assert (first, second) == (None, "bytes=150000-")
     assert mark == f'"{hashlib.md5(noise).hexdigest()}"'
     assert web.sent == len(noise)
@@ -230,7 +130,7 @@ def test_another_checksum_names_both_and_leaves_nothing(get, noise, algorithm, t
 
 
 def test_a_beginning_of_another_file_is_found_out_by_the_checksum_and_fetched_once_more(get, web, noise, tmp_path):
-    folder = url_folder(tmp_path, web.url("set/field.h5"))
+    folder = url_folder(tmp_path, url(web, "set/field.h5"))
     folder.mkdir(parents=True)
     (folder / ".field.h5.part").write_bytes(b"x" * 1000)
     assert get(checksum=f"sha256:{hashlib.sha256(noise).hexdigest()}").read_bytes() == noise
@@ -253,7 +153,7 @@ def test_a_refusal_is_one_line_without_the_address(get, web, status, tries, tmp_
 
 
 def test_a_file_that_shrank_at_the_host_is_fetched_anew(get, web, noise, tmp_path):
-    folder = url_folder(tmp_path, web.url("set/field.h5"))
+    folder = url_folder(tmp_path, url(web, "set/field.h5"))
     folder.mkdir(parents=True)
     (folder / ".field.h5.part").write_bytes(noise + b"more")
     (folder / ".field.h5.mark").write_text(f'"{hashlib.md5(noise).hexdigest()}"')  # so that the host answers 416
@@ -280,13 +180,13 @@ def test_a_slow_host_is_waited_for_and_its_bytes_are_told(get, web, noise):
 
 def test_redirects_are_followed_and_the_name_is_of_the_address_that_was_asked(web, noise, tmp_path):
     web.files["/bucket/signed"], web.redirects["/api/164685"] = noise, "/bucket/signed"
-    assert get_file(web.url("api/164685"), tmp_path, what="a file").name == "164685"
+    assert get_file(url(web, "api/164685"), tmp_path, what="a file").name == "164685"
 
 
 def test_redirects_without_end_are_one_line(web, tmp_path):
     web.redirects["/a"] = "/a"
     with pytest.raises(DownloadError, match="the host redirects without end") as caught:
-        get_file(web.url("a"), tmp_path, what="a file")
+        get_file(url(web, "a"), tmp_path, what="a file")
     assert is_one_line_without_the_address(caught.value)
 
 
@@ -297,7 +197,7 @@ def test_offline_names_what_is_missing_and_asks_nobody(get, web):
 
 
 def test_a_copy_put_there_by_hand_is_taken_if_it_is_the_promised_one(get, web, noise, tmp_path):
-    path = url_folder(tmp_path, web.url("set/field.h5")) / "field.h5"
+    path = url_folder(tmp_path, url(web, "set/field.h5")) / "field.h5"
     path.parent.mkdir(parents=True)
     path.write_bytes(noise)
     promise = {"checksum": f"md5:{hashlib.md5(noise).hexdigest()}", "size": len(noise)}
@@ -334,10 +234,10 @@ def test_a_name_that_the_address_gives_stays_in_its_folder(ending):
 # -- several at once ---------------------------------------------------------------------------------------------------
 
 
-def several(web: Web, n: int = 6) -> list[RemoteFile]:
+def several(web, n: int = 6) -> list[RemoteFile]:
     for i in range(n):
         web.files[f"/{i}"] = bytes([i]) * 100_000
-    return [RemoteFile(web.url(str(i)), f"file {i}", size=100_000) for i in range(n)]
+    return [RemoteFile(url(web, str(i)), f"file {i}", size=100_000) for i in range(n)]
 
 
 def test_several_files_come_at_once_in_their_order_and_their_bytes_add_up(web, tmp_path):
@@ -390,11 +290,11 @@ def test_ctrl_c_stops_all_at_once_and_keeps_what_is_there(web, tmp_path, monkeyp
     interrupt.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        get_files([RemoteFile(web.url(str(i)), f"file {i}") for i in range(2)], tmp_path, jobs=2)
+        get_files([RemoteFile(url(web, str(i)), f"file {i}") for i in range(2)], tmp_path, jobs=2)
     assert time.monotonic() - began < 1.5, "2 s of pauses were left"
     assert len(list(tmp_path.rglob(".*.part"))) == 2
     web.pause = 0.0
-    get_files([RemoteFile(web.url(str(i)), f"file {i}") for i in range(2)], tmp_path, jobs=2)
+    get_files([RemoteFile(url(web, str(i)), f"file {i}") for i in range(2)], tmp_path, jobs=2)
     assert all(byte_range and not byte_range.startswith("bytes=0-") for byte_range in web.ranges_asked[2:])
 
 
@@ -405,7 +305,7 @@ def test_two_processes_fetch_a_file_once(web, noise, tmp_path):
         "import sys; from pathlib import Path; from anchorbench.data.remote import get_file\n"
         "print(get_file(sys.argv[1], Path(sys.argv[2]), what='f').stat().st_size)"
     )
-    command = [sys.executable, "-c", code, web.url("field.h5"), str(tmp_path)]
+    command = [sys.executable, "-c", code, url(web, "field.h5"), str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=60)[0].strip() for process in both] == ["400000", "400000"]
     assert len(web.asked) == 1
@@ -414,27 +314,19 @@ def test_two_processes_fetch_a_file_once(web, noise, tmp_path):
 # -- a file that is read in part ---------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(places=st.lists(st.tuples(st.integers(0, 10_050), st.integers(0, 4_000)), min_size=1, max_size=8))
-def test_any_part_of_a_file_is_what_it_is(places):
+def test_any_part_of_a_file_is_what_it_is(web, places):
     content = np.random.default_rng(0).bytes(10_007)
-    state = Web(files={"/x": content})
-    with _QuietServer(("127.0.0.1", 0), _handler(state)) as server:
-        state.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005})
-        thread.start()
-        try:
-            with open_ranges(state.url("x"), what="x", block=512) as file:
-                assert file.size == 10_007
-                for begin, n in places:
-                    file.seek(begin)
-                    assert file.read(n) == content[begin : begin + n]
-                file.seek(-7, io.SEEK_END)
-                assert file.read() == content[-7:]
-        finally:
-            server.shutdown()
-            thread.join()
-    assert state.sent <= len(content) + 512, "no block twice"
+    web.files["/x"], web.sent = content, 0
+    with open_ranges(url(web, "x"), what="x", block=512) as file:
+        assert file.size == 10_007
+        for begin, n in places:
+            file.seek(begin)
+            assert file.read(n) == content[begin : begin + n]
+        file.seek(-7, io.SEEK_END)
+        assert file.read() == content[-7:]
+    assert web.sent <= len(content) + 512, "no block twice"
 
 
 @pytest.fixture
@@ -452,14 +344,14 @@ def volume(web):
 def test_h5py_reads_one_event_for_a_small_part_of_the_file(web, volume):
     import h5py
 
-    with open_ranges(web.url("volume.h5"), what="a volume", block=1 << 16) as remote, h5py.File(remote, "r") as file:
+    with open_ranges(url(web, "volume.h5"), what="a volume", block=1 << 16) as remote, h5py.File(remote, "r") as file:
         np.testing.assert_array_equal(file["vil"][40], volume[40])
     assert web.sent < 0.15 * len(web.files["/volume.h5"])
 
 
 def test_reading_on_asks_for_more_at_a_time(web, noise):
     web.files["/x"] = noise  # 98 blocks of 4096
-    with open_ranges(web.url("x"), what="x", block=4096) as file:
+    with open_ranges(url(web, "x"), what="x", block=4096) as file:
         while file.read(4096):
             pass
     assert len(web.asked) <= 3 + 98 / remote_parts.AHEAD + 1
@@ -471,21 +363,21 @@ def test_blocks_are_kept_for_the_next_time_and_for_offline(web, volume, tmp_path
 
     asked: list[int] = []
     for offline in (False, False, True):
-        with open_ranges(web.url("volume.h5"), what="a volume", cache=tmp_path, offline=offline) as remote:
+        with open_ranges(url(web, "volume.h5"), what="a volume", cache=tmp_path, offline=offline) as remote:
             np.testing.assert_array_equal(h5py.File(remote, "r")["vil"][3], volume[3])
         asked.append(len(web.asked))
     assert asked[0] == asked[1] == asked[2], "the first time only"
-    with open_ranges(web.url("volume.h5"), what="a volume", cache=tmp_path, offline=True) as remote:
+    with open_ranges(url(web, "volume.h5"), what="a volume", cache=tmp_path, offline=True) as remote:
         remote.seek(7_000_000)
         with pytest.raises(DownloadError, match="a part of a volume is not in the cache, and this is offline"):
             remote.read(10)
     with pytest.raises(DownloadError, match="offline"):
-        open_ranges(web.url("other.h5"), what="another", cache=tmp_path, offline=True)
+        open_ranges(url(web, "other.h5"), what="another", cache=tmp_path, offline=True)
 
 
 def test_parts_that_break_off_are_asked_for_again_from_the_last_whole_block(web, noise):
     web.files["/x"] = noise
-    with open_ranges(web.url("x"), what="x", block=10_000) as file:
+    with open_ranges(url(web, "x"), what="x", block=10_000) as file:
         web.breaks = [25_000, 0]
         assert file.read(100_000) == noise[:100_000]
     assert web.ranges_asked[1:] == ["bytes=10000-99999", "bytes=30000-99999", "bytes=30000-99999"]
@@ -495,20 +387,20 @@ def test_parts_that_break_off_are_asked_for_again_from_the_last_whole_block(web,
 def test_a_refused_part_is_one_line_without_the_address(web, noise, status):
     web.statuses = [status] * 20
     with pytest.raises(DownloadError, match=f"x could not be fetched: the host answered {status}") as caught:
-        open_ranges(web.url("x"), what="x")
+        open_ranges(url(web, "x"), what="x")
     assert is_one_line_without_the_address(caught.value)
 
 
 def test_a_host_without_parts_is_one_line(web, noise):
     web.files["/x"], web.ranges = noise, False
     with pytest.raises(DownloadError, match="its host sends no parts of files") as caught:
-        open_ranges(web.url("x"), what="x")
+        open_ranges(url(web, "x"), what="x")
     assert is_one_line_without_the_address(caught.value)
 
 
 def test_a_host_that_falls_silent_between_two_parts_is_one_line(web, noise, impatient):
     web.files["/x"] = noise
-    with open_ranges(web.url("x"), what="x", block=1000) as file:
+    with open_ranges(url(web, "x"), what="x", block=1000) as file:
         web.delay = 0.3
         with pytest.raises(DownloadError, match="x could not be fetched: no answer in time"):
             file.read(5000)
@@ -516,30 +408,32 @@ def test_a_host_that_falls_silent_between_two_parts_is_one_line(web, noise, impa
 
 def test_a_file_that_changes_while_it_is_read_is_no_mixture(web, noise, tmp_path):
     web.files["/x"] = noise
-    with open_ranges(web.url("x"), what="x", block=1000, cache=tmp_path) as file:
+    with open_ranges(url(web, "x"), what="x", block=1000, cache=tmp_path) as file:
         web.files["/x"] = noise[::-1]
         with pytest.raises(DownloadError, match="x has changed at its host"):
             file.read(5000)
-    with open_ranges(web.url("x"), what="x", block=1000, cache=tmp_path, force=True) as file:
+    with open_ranges(url(web, "x"), what="x", block=1000, cache=tmp_path, force=True) as file:
         assert file.read(5000) == noise[::-1][:5000]
 
 
 def test_an_address_that_a_redirect_led_to_may_expire(web, noise):
     web.files["/signed"], web.redirects["/x"] = noise, "/signed"
-    with open_ranges(web.url("x"), what="x", block=1000) as file:
+    with open_ranges(url(web, "x"), what="x", block=1000) as file:
         file.seek(50_000)
         file.read(10)
-        assert [path for path, _, _ in web.asked] == ["/x", "/signed", "/signed"], "the second part goes straight there"
+        assert [path.partition("?")[0] for path, _ in web.asked] == ["/x", "/signed", "/signed"], (
+            "the second part goes straight there"
+        )
         web.statuses = [403]
         file.seek(90_000)
         assert file.read(10) == noise[90_000:90_010]
-    assert [path for path, _, _ in web.asked][3:] == ["/signed", "/x", "/signed"]
+    assert [path.partition("?")[0] for path, _ in web.asked][3:] == ["/signed", "/x", "/signed"]
 
 
 def test_what_h5py_hides_is_still_to_be_had(web, volume):
     import h5py
 
-    with open_ranges(web.url("volume.h5"), what="a volume", block=1 << 16) as remote, h5py.File(remote, "r") as file:
+    with open_ranges(url(web, "volume.h5"), what="a volume", block=1 << 16) as remote, h5py.File(remote, "r") as file:
         web.statuses = [403] * 20
         with pytest.raises((OSError, DownloadError)):
             file["vil"][40]
@@ -568,7 +462,7 @@ def ixi(web, tmp_path):
     web.files["/IXI-T1.tar"] = tar_of(SUBJECTS)
 
     def call(**options):
-        return stream_tar(web.url("IXI-T1.tar"), tmp_path, **{"what": "IXI-T1.tar", **options})
+        return stream_tar(url(web, "IXI-T1.tar"), tmp_path, **{"what": "IXI-T1.tar", **options})
 
     return call
 
@@ -623,12 +517,12 @@ def test_unwanted_members_are_not_kept_and_large_ones_are_jumped_over(web, tmp_p
     def rain(name: str) -> bool:
         return name.endswith("_RR")
 
-    found = dict(stream_tar(web.url("c.tar"), tmp_path, what="c.tar", wanted=rain))
+    found = dict(stream_tar(url(web, "c.tar"), tmp_path, what="c.tar", wanted=rain))
     assert {name: path.read_bytes() for name, path in found.items()} == {"a_RR": b"rain", "b_RR": b"more rain"}
     assert not any(name.endswith("_ERR") for name in left_in(tmp_path))
     assert all(entry is None or entry.startswith("bytes=") for entry in web.ranges_asked)
     assert len(web.asked) == 3
-    both = dict(stream_tar(web.url("c.tar"), tmp_path, what="c.tar"))
+    both = dict(stream_tar(url(web, "c.tar"), tmp_path, what="c.tar"))
     assert {name: path.read_bytes() for name, path in both.items()} == large, "what was not wanted then is had now"
 
 
@@ -663,7 +557,7 @@ def test_a_tar_that_the_host_has_cut_short_is_one_line_and_keeps_what_came(ixi, 
 def test_what_is_no_tar_is_one_line(web, tmp_path, content):
     web.files["/t.tar"] = content
     with pytest.raises(DownloadError, match=r"t\.tar (is no tar|ends in the middle)"):
-        list(stream_tar(web.url("t.tar"), tmp_path, what="t.tar"))
+        list(stream_tar(url(web, "t.tar"), tmp_path, what="t.tar"))
 
 
 @pytest.mark.parametrize("status", [403, 404, 416, 500])
@@ -693,7 +587,7 @@ def test_no_path_or_link_is_taken_from_a_tar(web, tmp_path):
             info.size = 3
             tar.addfile(info, io.BytesIO(b"abc"))
     web.files["/t.tar"] = buffer.getvalue()
-    found = dict(stream_tar(web.url("t.tar"), tmp_path / "cache", what="t.tar"))
+    found = dict(stream_tar(url(web, "t.tar"), tmp_path / "cache", what="t.tar"))
     assert list(found) == ["../../evil", "/abs/evil", "deep/" * 60 + "long"]
     assert all(path.read_bytes() == b"abc" and tmp_path / "cache" in path.parents for path in found.values())
     assert {path.name for path in tmp_path.iterdir()} == {"cache"}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import math
-import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -38,94 +35,25 @@ OFFSETS = ":".join(str(m) for m in range(-120, 121, 5))
 TRAIN, VALIDATION, TEST = "2018-05-05 12:00:00", "2019-03-03 12:00:00", "2019-07-07 12:00:00"
 
 
-@dataclass
-class S3:
-    """What the bucket holds, how the host behaves, and what it was asked."""
-
-    files: dict[str, bytes] = field(default_factory=dict)
-    #: by method: statuses to answer before behaving
-    statuses: dict[str, list[int]] = field(default_factory=dict)
-    #: answers of more than 100 bytes that break off after so many; None: whole
-    breaks: list[int | None] = field(default_factory=list)
-    delay: float = 0.0
-    asked: list = field(default_factory=list)
-    sent: int = 0
-    port: int = 0
-
-
-def _handler(host: S3) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self.answer()
-
-        def do_GET(self) -> None:
-            self.answer()
-
-        def answer(self) -> None:
-            path, byte_range = self.path.partition("?")[0], self.headers.get("Range")
-            host.asked.append((self.command, path, byte_range))
-            if host.statuses.get(self.command):
-                return self.nothing(host.statuses[self.command].pop(0))
-            if path not in host.files:
-                return self.nothing(404)
-            if host.delay:
-                time.sleep(host.delay)
-            content = host.files[path]
-            total, found = len(content), re.fullmatch(r"bytes=(\d+)-(\d*)", byte_range or "")
-            if found:
-                begin, end = int(found[1]), int(found[2]) + 1 if found[2] else total
-                if begin >= total:
-                    return self.nothing(416)
-                content = content[begin:end]
-            self.send_response(206 if found else 200)
-            if found:
-                self.send_header("Content-Range", f"bytes {begin}-{begin + len(content) - 1}/{total}")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("ETag", '"abc"')
-            self.send_header("Last-Modified", formatdate(0, usegmt=True))
-            self.end_headers()
-            if self.command == "GET":
-                stop = host.breaks.pop(0) if host.breaks and len(content) > 100 else None
-                host.sent += len(content[:stop])
-                self.wfile.write(content[:stop])
-                self.close_connection = stop is not None
-            return None
-
-        def nothing(self, status: int) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    return Handler
-
-
-class _QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address) -> None:
-        """A client that hangs up is what some tests are about."""
+def of_a_bucket(host, request) -> None:
+    """As S3: HEAD and GET, statuses by method."""
+    host.asked.append((request.command, request.at, request.headers.get("Range")))
+    if host.statuses.get(request.command):
+        return request.give(host.statuses[request.command].pop(0))
+    if request.at not in host.files:
+        return request.give(404)
+    time.sleep(host.delay)
+    return request.send(host.files[request.at], host, ETag='"abc"', Last_Modified=formatdate(0, usegmt=True))
 
 
 @pytest.fixture
-def s3(monkeypatch) -> Iterator[S3]:
-    host = S3()
-    with _QuietServer(("127.0.0.1", 0), _handler(host)) as server:
-        host.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{host.port}")
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        monkeypatch.setattr(sevir_bucket, "BLOCK", 1 << 12)
-        try:
-            yield host
-        finally:
-            server.shutdown()
-            thread.join()
+def s3(serve, monkeypatch):
+    host = serve(of_a_bucket)
+    host.statuses, host.unbroken = {}, 100
+    monkeypatch.setenv("AWS_ENDPOINT_URL", host.url().rstrip("/"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(sevir_bucket, "BLOCK", 1 << 12)
+    return host
 
 
 class Memory:
@@ -149,8 +77,8 @@ class Memory:
 
 
 @pytest.fixture
-def bucket(monkeypatch) -> S3:
-    held = S3()
+def bucket(monkeypatch):
+    held = SimpleNamespace(files={}, asked=[])
     monkeypatch.setattr(sevir, "Bucket", lambda *_, **__: Memory(held.files, held.asked))
     return held
 
@@ -207,7 +135,7 @@ def row(name: str, when: str, index: int, codes: np.ndarray | None = None, **cha
     } | changes
 
 
-def publish(host: S3, events: dict[str, tuple[str, np.ndarray]], *, extra=(), changes=None, file="vil/any.h5") -> None:
+def publish(host, events: dict[str, tuple[str, np.ndarray]], *, extra=(), changes=None, file="vil/any.h5") -> None:
     """A file of events and a catalogue that lists them, beside rows of another sensor."""
     rows = [
         row(name, when, i, codes, **{"file_name": file, **(changes or {}).get(name, {})})

@@ -211,7 +211,7 @@ def test_the_estimate_grows_with_the_trajectories():
 def test_progress_rises_to_one_and_the_random_state_of_torch_is_left_alone():
     torch.manual_seed(3)
     before, shares = torch.get_rng_state(), []
-    generate(options(trajectories=ONE), FINEST, (8,), progress=shares.append)
+    generate(options(trajectories=ONE), FINEST, (8,), tell=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
     assert torch.equal(torch.get_rng_state(), before)

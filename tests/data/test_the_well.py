@@ -13,10 +13,9 @@ import pytest
 from anchorbench.config import Variable, validated
 from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch import fetch, request
-from anchorbench.data.sources import Ask, the_well
+from anchorbench.data.sources import the_well
 from anchorbench.data.sources.the_well import Options
 from anchorbench.errors import CatalogError, ConfigError, DownloadError
-from anchorbench.fields import Grid
 
 h5py = pytest.importorskip("h5py")
 
@@ -102,16 +101,7 @@ def ask(host, files, tmp_path):
         return replace(wanted, entry=entry)
 
     def asked(**options):
-        wanted = call(**options)
-        return Ask(
-            entry=wanted.entry,
-            source=wanted.described,
-            options=wanted.options,
-            size=wanted.size,
-            finest=Grid.from_dict(wanted.spec.grid),
-            cache=tmp_path / "cache",
-            scratch=tmp_path / "scratch",
-        )
+        return call(**options).ask(tmp_path / "cache", scratch=tmp_path / "scratch")
 
     asked.wanted = call
     return asked

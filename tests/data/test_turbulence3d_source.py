@@ -120,7 +120,7 @@ def test_a_stopped_call_goes_on_with_the_slices_that_it_had_made_to_the_same_bit
 
 def test_progress_rises_to_one():
     shares: list[float] = []
-    generate(Options(**{**TINY, "floor_windows": 0}), FINEST, RUNGS, progress=shares.append)
+    generate(Options(**{**TINY, "floor_windows": 0}), FINEST, RUNGS, tell=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
 

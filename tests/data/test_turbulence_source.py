@@ -104,7 +104,7 @@ def test_without_floor_windows_there_is_no_floor():
 def test_progress_rises_to_one():
     shares: list[float] = []
     spec = Options(**{**TINY, "floor_windows": 0})
-    generate(spec, FINEST, (16,), progress=shares.append)
+    generate(spec, FINEST, (16,), tell=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
 

@@ -167,7 +167,7 @@ def test_the_record_is_cut_once_with_a_gap_where_the_split_changes():
     )
     # 0 1 2 3 | 4 | 5 6 | 7 | 8 9
     assert options.starts(10) == {"train": [0], "validation": [5], "test": [8]}
-    assert (options.frames, options.trajectories) == (4, dict.fromkeys(SPLITS, 1))
+    assert (options.frames, options.trajectories) == (3, dict.fromkeys(SPLITS, 1))  # 8 frames in 3 sequences
     with pytest.raises(ConfigError, match="has 9 frames, and 10 are asked for"):
         options.starts(9)
     for wrong in ({"train": [1, 4]}, {"train": [1, 4], "validation": [0, 2], "test": [1, 2]}):
@@ -289,9 +289,9 @@ def arome_ask(tmp_path, **chosen) -> Ask:
     catalog = catalog_with("sample-arome", files)
     smaller = {"crop": 20, "rungs": [10, 20], **chosen}  # a quarter of the real areas' sides
     wanted = request(catalog, "weather", size="tiny", source="sample-arome", settings=smaller)
-    finest = Grid.from_dict(wanted.spec.grid)
-    assert finest.spacing == (2.5, 2.5)
-    return Ask(wanted.entry, wanted.described, wanted.options, wanted.size, finest, cache, offline=True)
+    asked = wanted.ask(cache, offline=True)
+    assert asked.finest.spacing == (2.5, 2.5)
+    return asked
 
 
 def test_one_event_trains_and_validates_and_the_other_tests(tmp_path):

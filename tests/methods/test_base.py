@@ -77,7 +77,7 @@ def test_the_same_method_on_the_assisted_track_can(free_plan):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_no_built_in_method_reads_a_rung_above_its_train_rung_unless_it_is_assisted(free_plan, name):
-    method = build_method(name, free_plan((4, 8, 16, 32, 64), 16), {}, task="forecast")
+    method = build_method(name, free_plan((4, 8, 16, 32, 64), 16), {}, task=METHODS[name][3][0])
     if method.track is Track.ZERO_SHOT:
         assert max(method.rungs()) == 16
         rng = torch.Generator().manual_seed(0)
@@ -88,7 +88,7 @@ def test_no_built_in_method_reads_a_rung_above_its_train_rung_unless_it_is_assis
 @pytest.mark.parametrize("name", METHODS)
 def test_what_the_registry_says_of_a_method_is_what_its_class_says(free_plan, name):
     _, _, track, tasks, _ = METHODS[name]
-    method = build_method(name, free_plan((8, 16, 32), 8), {}, task="forecast")
+    method = build_method(name, free_plan((8, 16, 32), 8), {}, task=tasks[0])
     assert (method.name, method.track.value, method.tasks) == (name, track, tasks)
 
 
@@ -115,11 +115,10 @@ def test_an_option_that_a_method_lacks_is_named(free_plan):
 
 def test_options_are_frozen_words_of_the_method(free_plan):
     for name in METHODS:
-        method = build_method(name, free_plan((4, 8, 16, 32, 64), 16), {}, task="forecast")
+        task = METHODS[name][3][0]
+        method = build_method(name, free_plan((4, 8, 16, 32, 64), 16), {}, task=task)
         assert isinstance(method.options, Frozen)
-        again = build_method(
-            name, free_plan((4, 8, 16, 32, 64), 16), method.options.model_dump(mode="json"), task="forecast"
-        )
+        again = build_method(name, free_plan((4, 8, 16, 32, 64), 16), method.options.model_dump(mode="json"), task=task)
         assert again.options == method.options
 
 

@@ -194,6 +194,41 @@ def test_the_card_says_on_which_grid_it_runs(inner, rule):
     assert (made.flops[32] > 2 * made.flops[16]) is (inner == "grid")
 
 
+def test_between_walls_a_finer_wave_is_stopped_away_from_them_and_the_card_says_that_it_is_no_exact_filter():
+    # Kaiser's window with β = 5 stops to 50 dB, a factor of 3e-3; at a wall the outermost value goes on, which is no
+    # wave: there half of the weights see a constant of 1, and about half of it comes through.
+    fine, coarse = (Grid((n,), periodic=(False,)) for n in (129, 65))
+    wave = (2 * math.pi * 48 * fine.coordinates(0)).cos()  # Nyquist of the coarse one: 32
+    out = resample(wave, fine, coarse)
+    assert out[7:-7].abs().max() < 3e-3  # taps/2 spacings, and one
+    assert out[0] == pytest.approx(0.5, abs=0.1)
+    walled = cno(Grid((16, 16), centring="cell", periodic=(True, False)))
+    assert "alias-free (fourier, sinc between walls)" in walled.facts["kernel"]
+    assert "alias-free (fourier)" in cno(SQUARE).facts["kernel"]
+
+
+def test_a_filter_first_needed_while_evaluating_serves_in_training_and_keeps_float32_under_autocast():
+    grid, fine = Grid((11, 13)), Grid((19, 23))
+    model, u = cno(grid), torch.randn(1, 1, 19, 23)
+    with torch.inference_mode():
+        call(model.eval(), u, fine, fine)
+    call(model.train(), u, fine, fine).square().mean().backward()
+    assert all(w.grad is not None and w.grad.any() for w in model.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = resample(u, fine, grid)
+    assert torch.equal(inside, resample(u, fine, grid))
+
+
+def test_odd_and_even_finer_grids_give_one_function_to_the_last_digit(smooth):
+    model = cno(SQUARE).double()
+    outs = []
+    for n in (31, 32, 33):
+        grid = Grid((n, n))
+        outs.append(resample(call(model, resample(smooth, SQUARE, grid), grid, grid), grid, SQUARE))
+    for out in outs[1:]:
+        assert_close(out, outs[0], rtol=0, atol=1e-12)
+
+
 def test_plain_steps_take_every_other_point_and_repeat_it():
     grid, plain = Grid((8,)), AliasFree(torch.neg, antialias=False)
     u = torch.arange(8.0)[None, None]

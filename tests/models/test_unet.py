@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from anchorbench.errors import ModelError
 from anchorbench.fields.grid import Grid
+from anchorbench.models.card import card
 from anchorbench.models.options import UnetOptions
 from anchorbench.models.registry import call
 from anchorbench.models.unet import UNet
@@ -64,6 +65,56 @@ def test_evaluation_mode_changes_no_number():
     assert torch.equal(call(model.train(), x, grid, grid), call(model.eval(), x, grid, grid))
 
 
-def test_another_number_of_axes_is_refused():
-    with pytest.raises(ModelError, match="unet takes two axes; this grid has 3"):
-        unet(Grid((8, 8, 8)))
+def test_one_axis_is_refused():
+    with pytest.raises(ModelError, match="unet takes two axes or three; this grid has one"):
+        unet(Grid((8,)))
+
+
+# -- three dimensions --------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.tuples(*[st.integers(1, 7)] * 3), st.tuples(*[st.booleans()] * 3))
+def test_in_three_dimensions_it_takes_any_size_and_a_constant_stays_one(shape, periodic):
+    grid = Grid(shape, periodic=periodic)
+    model = unet(grid, norm="none").double()  # the means over odd ends count the points that are there
+    out = call(model, torch.full((1, 1, *shape), 0.7, dtype=torch.float64), grid, grid)
+    assert_close(out, out[:, :, :1, :1, :1].expand(1, 1, *shape), rtol=0, atol=1e-12)
+
+
+def test_a_shift_by_the_coarsest_cell_shifts_the_output_in_three_dimensions():
+    grid = Grid((8, 4, 8))
+    model, x = unet(grid).double(), torch.randn(1, 1, 8, 4, 8, dtype=torch.float64)
+    rolled = call(model, x.roll((4, 4, -4), (2, 3, 4)), grid, grid)
+    assert_close(rolled, call(model, x, grid, grid).roll((4, 4, -4), (2, 3, 4)), rtol=0, atol=1e-12)
+
+
+def test_a_kernel_that_does_not_look_along_an_axis_makes_the_other_two_a_plane():
+    # Conv3d with taps in its middle plane alone, on a field that is the same along z: the 2-D model of that plane.
+    flat, box = unet(Grid((8, 6))), unet(Grid((4, 8, 6)))
+    for there, here in zip(box.parameters(), flat.parameters(), strict=True):
+        with torch.no_grad():
+            there.zero_()
+            middle = there[:, :, there.shape[2] // 2] if there.ndim == 5 else there
+            middle.copy_(here)
+    x = torch.randn(1, 1, 8, 6)
+    want = call(flat, x, Grid((8, 6)), Grid((8, 6)))
+    got = call(box, x[:, :, None].expand(-1, -1, 4, -1, -1), Grid((4, 8, 6)), Grid((4, 8, 6)))
+    assert_close(got, want[:, :, None].expand_as(got), rtol=1e-5, atol=1e-5)
+
+
+def test_the_weights_of_a_seed_are_those_it_had_before_there_was_a_third_axis():
+    # One convolution after the other, as torch draws them: what is built by hand in that order is the same.
+    torch.manual_seed(0)
+    first, second = torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.Conv2d(4, 4, 3, bias=False)
+    state = unet(Grid((8, 8))).state_dict()
+    assert list(state)[:2] == ["down.0.convs.0.weight", "down.0.convs.1.weight"]
+    assert torch.equal(state["down.0.convs.0.weight"], first.weight)
+    assert torch.equal(state["down.0.convs.1.weight"], second.weight)
+
+
+def test_the_card_names_a_kernel_of_as_many_axes_and_operations_of_eight_times_the_points():
+    made = card(unet(Grid((8, 8, 8)), norm="none"), "unet", grid=Grid((8, 8, 8)), in_channels=1, rungs=(16,))
+    assert made.kernel.startswith("3x3x3 on 3 levels")
+    assert made.grid_rule == "any grid"
+    assert made.flops[16] == 8 * made.flops[8]

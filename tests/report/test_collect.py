@@ -2,6 +2,7 @@
 
 import json
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -329,3 +330,56 @@ def test_native_s_convergence_is_read_from_whole_rows_of_the_log_only(tmp_path):
     (tmp_path / native.folder / "log.csv").write_text("\n".join(rows))
     notes = by_label(collect(tmp_path))["native"]["notes"]
     assert "native r032: validation error fell 20% over the last quarter of the steps" in notes[0]
+
+
+def test_a_study_gives_its_label_its_footing_and_the_rows_that_it_did_not_run(tmp_path):
+    plain, step = spec("frl", method_options={"levels": 1}), spec("frl", method_options={"levels": 0})
+    for one in (spec("baseline"), plain, step):
+        write_run(tmp_path, one, FLAT)
+    place = {"dataset": "turbulence2d", "source": "auto", "task": None, "train_rung": None, "footing": "cost"}
+    cells = [
+        place | {"model": "fno", "method": "frl", "label": None, "runs": [plain.folder]},
+        place | {"model": "fno", "method": "frl", "label": "step 1", "runs": [step.folder, spec("baseline").folder]},
+    ]
+    refused = place | {"model": "gnn", "method": "frl", "label": None, "seeds": [0], "why": "too many points"}
+    other = refused | {"ladder": "f" * 64, "why": "another ladder"}
+    record = {"schema": 1, "name": "mine", "cells": cells, "not_run": [refused, other], "failed": []}
+    (tmp_path / "sweep-mine.json").write_text(json.dumps(record))
+    document = collect(tmp_path)
+    found = by_label(document)
+    assert found["frl (step 1)"]["footing"] == found["frl"]["footing"] == "equal cost"
+    assert found["baseline"]["footing"] == "as set"
+    group = document["groups"][0]["id"]
+    assert [(r["label"], r["why"], r["group"]) for r in document["not_run"]] == [
+        ("frl · gnn", "too many points", group), ("frl · gnn", "another ladder", None),
+    ]  # fmt: skip
+
+
+def test_the_price_of_a_run_is_its_samples_by_rung_its_flops_and_the_solves_of_what_it_read(tmp_path):
+    shares = {"shares": {1: 0.75, 4: 0.25}, "hold_out": False}
+    write_run(tmp_path, spec("baseline", train={"steps": 10, "batch": 4}), FLAT)
+    write_run(tmp_path, spec("multires", train={"steps": 10, "batch": 4}, method_options=shares), FLAT)
+    solver = spec("solver", kind="reference", model="none", train=None)
+    write_run(tmp_path, solver, FLAT)
+    cost = by_label(collect(tmp_path))["multires"]["cost"]
+    assert cost["data"] is None, "a solver that was scored before it was priced"
+    price = {"seconds": {"8": 0.5, "16": 2.0, "32": 9.5}, "flops": {"8": 1e6, "16": 8e6, "32": None}, "solves": 6}
+    with netCDF4.Dataset(tmp_path / solver.folder / "curve.nc", "a") as data:
+        data.solver_price = json.dumps(price)
+    found = by_label(collect(tmp_path))
+    cost, plain = found["multires"]["cost"], found["baseline"]["cost"]
+    # Forty samples, a quarter of them on 32² points: 30 · 64 + 10 · 1024.
+    assert cost["by_rung"] == {
+        8: {"share": 0.75, "samples": 30, "points": 1920}, 32: {"share": 0.25, "samples": 10, "points": 10240},
+    }  # fmt: skip
+    assert cost["train_points"] == 12160
+    assert (cost["data"]["seconds"], cost["data"]["flops"]) == (6 * 10.0, None)
+    assert plain["data"] == {"rungs": [8], "solves": 6, "seconds": 3.0, "flops": 6e6}
+    assert cost["flops"] > plain["flops"] > 0
+
+
+def test_groups_of_one_heading_are_told_apart_by_what_differs(tmp_path):
+    write_run(tmp_path, spec("baseline"), FLAT)
+    write_run(tmp_path, spec("baseline", train_rung=16, band_rung=16), FLAT)
+    write_run(tmp_path, spec("baseline", lead=2), FLAT)  # another heading: the lead stands in it
+    assert {g["apart"] for g in collect(tmp_path)["groups"]} == {"", "train rung 8", "train rung 16"}

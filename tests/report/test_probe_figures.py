@@ -24,6 +24,7 @@ from anchorbench.report.probed import gain_difference, probes
 from anchorbench.report.residual import residual_shares, residual_spectrum, spread
 from anchorbench.report.response import response
 from anchorbench.report.scored import Family
+from anchorbench.report.studies import Words
 
 SPEC = RunSpec(
     ladder="0" * 64, dataset="waves", source="generated", size="tiny", task="forecast", model="fno", method="baseline",
@@ -37,7 +38,7 @@ def family(*tested: dict[str, xr.Dataset], **spec: Any) -> Family:
     for seed, data in enumerate(tested):
         own = SPEC.model_copy(update={"seed": seed, **spec})
         path = SimpleNamespace(name=f"{own.method}-s{seed}")
-        runs.append(SimpleNamespace(spec=own, probes=data, run=SimpleNamespace(path=path)))
+        runs.append(SimpleNamespace(spec=own, probes=data, run=SimpleNamespace(path=path), words=Words()))
     return Family(tuple(runs))
 
 

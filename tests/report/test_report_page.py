@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from anchorbench.errors import ConfigError
 from anchorbench.report import build
 from anchorbench.report.page import write_page, write_results
 from anchorbench.report.plots import PLOTS, draw_all
@@ -68,7 +69,7 @@ def written(document: dict[str, Any], folder: Path) -> tuple[Reader, str]:
 
 
 def test_the_page_is_well_formed_and_fetches_nothing(document: dict[str, Any], tmp_path: Path) -> None:
-    html, _ = write_page(document, draw_all(document, ["error-vs-res", "ratio"]), tmp_path)
+    html, _ = write_page(document, draw_all(document, ["error-vs-res", "ratio"]), tmp_path, formats=["svg"])
     page = Reader(html.read_text())
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "embed"})
     for _, attributes in page.tags:
@@ -155,6 +156,16 @@ def test_a_figure_is_also_kept_for_a_paper(document: dict[str, Any], tmp_path: P
     write_page(document, draw_all(document, ["ratio"]), tmp_path)
     for suffix in ("png", "svg", "pdf"):
         assert len(list((tmp_path / "figures").glob(f"*-ratio.{suffix}"))) == 2
+
+
+def test_png_is_always_written_the_page_takes_it_where_there_is_no_svg_and_no_other_format_is_made_up(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    html, _ = write_page(document, draw_all(document, ["ratio"]), tmp_path, formats=["pdf"])
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".pdf"}
+    assert html.read_text().count("data:image/png;base64,") == 2
+    with pytest.raises(ConfigError, match="eps"):
+        build.make_report(tmp_path, out=tmp_path / "out", formats=["eps"])
 
 
 def test_a_stand_in_never_bears_the_name_of_the_set_it_stands_in_for(document: dict[str, Any], tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_the_terminal_tables_fit(document: dict[str, Any], width: int) -> None:
 
 def test_a_hundred_columns_hold_a_ladder_of_five_rungs_in_one_table(document: dict[str, Any]) -> None:
     text = printed(document, width=100)
-    assert text.count("baseline ") == 2 + 0  # one row in each of the two groups
+    assert text.partition("what it cost")[0].count("baseline ") == 1  # one row of the first group
     assert any("0.352" in line and "+0.42" in line for line in text.splitlines())
 
 

@@ -151,11 +151,20 @@ def test_two_processes_never_work_on_one_run_and_a_dead_one_holds_nothing(run):
     here, there = context.Pipe()
     process = context.Process(target=_hold, args=(run.path, run.spec, there))
     process.start()
-    assert here.recv() == "held"
-    with pytest.raises(RunError, match="another process is at work on"), run.claimed():
-        pass
-    process.kill()
-    process.join()
+    there.close()  # else nobody hears the child's end of it close
+    try:
+        assert here.poll(timeout=60), "the child said nothing in a minute"
+        try:
+            said = here.recv()
+        except EOFError:
+            process.join(timeout=10)
+            pytest.fail(f"the child died before it held the run, exit code {process.exitcode}: see its traceback above")
+        assert said == "held"
+        with pytest.raises(RunError, match="another process is at work on"), run.claimed():
+            pass
+    finally:
+        process.kill()
+        process.join(timeout=10)
     with run.claimed():
         pass
     with run.claimed():

@@ -59,6 +59,14 @@ class SplitFields:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     by_rung: Mapping[int, Mapping[str, np.ndarray]] | None = None
 
+    @classmethod
+    def independent(
+        cls, values: Mapping[str, np.ndarray], by_rung: Mapping[int, Mapping[str, np.ndarray]] | None = None
+    ) -> SplitFields:
+        """Fields with no mask and no date, each sample a cluster of its own."""
+        n = len(next(iter(values.values())))
+        return cls(values, valid=None, times=None, clusters=np.arange(n), by_rung=by_rung or None)
+
     @property
     def n_samples(self) -> int:
         return len(self.clusters)

@@ -18,7 +18,8 @@ from pydantic import Field
 
 from anchorbench.data.rain_maps import pick_hours, stack_hours
 from anchorbench.data.sources import Ask, Loaded, carried_by
-from anchorbench.data.time_blocks import Split, TimeBlocks
+from anchorbench.data.splits import Split
+from anchorbench.data.time_blocks import TimeBlocks
 from anchorbench.errors import ConfigError, DownloadError
 
 NAME = re.compile(r"antilope_j1_000100_(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})_\d{12}\.tif")

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import netCDF4
 import numpy as np
@@ -24,9 +23,9 @@ from pydantic import Field
 
 from anchorbench.config import Frozen
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by
+from anchorbench.data.splits import Split
 from anchorbench.errors import ConfigError, DownloadError
 
-Split = Literal["train", "validation", "test"]
 SPACING = 2500.0  # m
 #: m/s that no wind of an hour's mean over 2.5 km has reached.
 FASTEST = 100.0

@@ -10,27 +10,24 @@ mode of the rung: what a cheap coarse simulation gives.  Train and validation on
 from __future__ import annotations
 
 import math
-import time
-from typing import Annotated, Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from anchorbench.config import Frozen, digest_of
-from anchorbench.data.slices import Slices
+from anchorbench.data.generated import require_finer_truth, seconds_of
+from anchorbench.data.slices import Made, Slices, floor_of, joined, slice_by_slice
 from anchorbench.data.sources import Ask, Loaded, SplitFields
+from anchorbench.data.splits import NUMBER_OF_SPLIT, OfEverySplit, Split
 from anchorbench.errors import AnchorbenchError, ConfigError
 from anchorbench.fields import Grid, prolong, restrict
 from anchorbench.solvers.burgers import BurgersFlow, integrate, random_velocity, trajectory
 from anchorbench.solvers.navier_stokes import Dealias, band
 
-Split = Literal["train", "validation", "test"]
-
 VARIABLE = "velocity"
-#: Splits draw from seeds (seed, number of the split, trajectory), which never meet.
-NUMBER_OF_SPLIT: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 #: Trajectories solved at once.
 SLICE = 64
 #: Time steps are COURANT/(k_max TOP_SPEED √⟨u²⟩), u the start: fixed, so that a trajectory is the same whatever is
@@ -50,16 +47,10 @@ class Options(Frozen):
     settle_time: float = Field(ge=0, description="from the start to the first stored frame")
     interval: float = Field(gt=0, description="time between two stored frames")
     frames: int = Field(ge=2)
-    trajectories: dict[Split, Annotated[int, Field(ge=1)]]
+    trajectories: OfEverySplit
     floor_windows: int = Field(16, ge=0, description="windows solved again on twice the grid")
     ladder: Literal["restricted", "solved"] = "restricted"
     seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _all_splits(self) -> Self:
-        if lacking := NUMBER_OF_SPLIT.keys() - self.trajectories.keys():
-            raise ValueError(f"trajectories lack the split {', '.join(sorted(lacking))}")
-        return self
 
     @property
     def flow(self) -> BurgersFlow:
@@ -73,11 +64,7 @@ class Options(Frozen):
 
 def check(options: Options, *, finest: Grid) -> None:
     """Raises ConfigError where the truth is not twice finer than the finest rung, or does not carry the start."""
-    if options.truth_rung < 2 * finest.rung:
-        raise ConfigError(
-            f"the truth's grid {options.truth_rung} is not twice finer than the finest rung {finest.rung}",
-            do=f"--set generator.truth_rung={2 * finest.rung}",
-        )
+    require_finer_truth(options.truth_rung, finest)
     if options.waves > band(options.truth_rung, "two_thirds")[1]:
         raise ConfigError(
             f"a truth on {options.truth_rung} points does not advance {options.waves} waves",
@@ -91,9 +78,8 @@ def estimate_seconds(options: Options, *, device: str = "cpu") -> float:
     count = min(SLICE, max(options.trajectories.values()))
     state = torch.stack([_start(options, "train", i) for i in range(count)]).to(device)
     step = options.step(grid)
-    began = time.perf_counter()
-    float(integrate(state, options.flow, duration=8 * step, dt=step).sum())
-    a_step = (time.perf_counter() - began) / 8 / count
+    took = seconds_of(lambda: float(integrate(state, options.flow, duration=8 * step, dt=step).sum()), rounds=1)
+    a_step = took / 8 / count
     steps = (options.settle_time + (options.frames - 1) * options.interval) / step
     # Twice the grid takes four times as long a unit of time.
     again = options.floor_windows * options.interval / step * 8
@@ -113,37 +99,24 @@ def load(ask: Ask) -> Loaded:
     Raises AnchorbenchError where a start is so fast that the fixed steps do not hold.
     """
     options: Options = ask.options
-    kept = None
-    if ask.scratch is not None:
-        kept = Slices(ask.scratch, digest_of([options.digest, ask.finest.to_dict(), ask.rungs, ask.device]))
-    tell, done = ask.tell("solving"), 0
+    kept = Slices(ask.scratch, digest_of([options.digest, ask.finest.to_dict(), ask.rungs, ask.device]))
+    parts = slice_by_slice(
+        options.trajectories,
+        lambda split, members, _: _solve(ask, split, members),
+        size=SLICE,
+        kept=kept,
+        tell=ask.tell("solving"),
+    )
     splits: dict[str, SplitFields] = {}
-    for split, n in options.trajectories.items():
-        parts: list[dict[str, np.ndarray]] = []
-        for first in range(0, n, SLICE):
-            members = range(first, min(first + SLICE, n))
-            name = f"{split}-{first:06d}-{len(members)}"
-            made = None if kept is None else kept.load(name)
-            if made is None:
-                made = _solve(ask, split, members)
-                if kept is not None:
-                    kept.save(name, made)
-            parts.append(made)
-            done += len(members)
-            tell(done / sum(options.trajectories.values()))
-        if split == "test":
-            floor = {rung: float(parts[0][f"floor-{rung}"]) for rung in ask.rungs if f"floor-{rung}" in parts[0]}
-        by_rung = {
-            rung: {VARIABLE: np.concatenate([part[str(rung)] for part in parts])}
-            for rung in ask.rungs
-            if str(rung) in parts[0]
-        }
-        values = by_rung[ask.finest.rung] if by_rung else {VARIABLE: np.concatenate([part["fields"] for part in parts])}
-        splits[split] = SplitFields(values, valid=None, times=None, clusters=np.arange(n), by_rung=by_rung or None)
+    for split, made in parts.items():
+        by_rung = {rung: {VARIABLE: joined(made, str(rung))} for rung in ask.rungs if str(rung) in made[0]}
+        values = by_rung[ask.finest.rung] if by_rung else {VARIABLE: joined(made, "fields")}
+        splits[split] = SplitFields.independent(values, by_rung)
+    floor = floor_of(parts["test"], ask.rungs)
     return Loaded(splits, floor=floor, attrs={"generator": options.model_dump_json(), "ladder": options.ladder})
 
 
-def _solve(ask: Ask, split: Split, members: range) -> dict[str, np.ndarray]:
+def _solve(ask: Ask, split: Split, members: range) -> Made:
     """One slice, (trajectory, frame, N) float32: `fields` on the finest rung, or solved on each rung under its number.
 
     The test split's first slice has the floor beside it.

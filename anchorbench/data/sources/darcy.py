@@ -12,8 +12,7 @@ Train and validation only; the test split is restricted.
 
 from __future__ import annotations
 
-import time
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -21,18 +20,16 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from anchorbench.config import Frozen, Variable, digest_of
+from anchorbench.data.generated import seconds_of
 from anchorbench.data.ladder_file import MEANS
-from anchorbench.data.slices import Slices
+from anchorbench.data.slices import Made, Slices, joined, slice_by_slice
 from anchorbench.data.sources import Ask, Loaded, SplitFields
+from anchorbench.data.splits import NUMBER_OF_SPLIT, OfEverySplit, Split
 from anchorbench.errors import CatalogError, ConfigError
 from anchorbench.fields import Grid, prolong, restrict
 from anchorbench.solvers.darcy import gaussian_field, log_normal, solve, two_phases
 
-Split = Literal["train", "validation", "test"]
-
 COEFFICIENT, PRESSURE = "coefficient", "pressure"
-#: Splits draw from seeds (seed, number of the split, sample), which never meet.
-NUMBER_OF_SPLIT: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 #: Samples between two looks at the scratch folder.
 SLICE = 16
 
@@ -50,15 +47,13 @@ class Options(Frozen):
     decay: float = Field(2.0, ge=0, description="exponent of the field's covariance (−Δ + bend²)^−decay")
     bend: float = Field(3.0, gt=0, description="wavenumber from which the field falls")
     forcing: float = Field(1.0, description="f, the same everywhere")
-    trajectories: dict[Split, Annotated[int, Field(ge=1)]] = Field(description="samples of each split")
+    trajectories: OfEverySplit = Field(description="samples of each split")
     floor_samples: int = Field(8, ge=0, description="samples solved again on twice the grid")
     ladder: Literal["restricted", "solved"] = "restricted"
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
-    def _all_splits(self) -> Self:
-        if lacking := NUMBER_OF_SPLIT.keys() - self.trajectories.keys():
-            raise ValueError(f"trajectories lack the split {', '.join(sorted(lacking))}")
+    def _flows(self) -> Self:
         if self.low >= self.high:
             raise ValueError(f"low {self.low:g} is below high {self.high:g}")
         if self.forcing == 0:
@@ -82,9 +77,7 @@ def check(options: Options, *, finest: Grid) -> None:
 
 def estimate_seconds(options: Options, *, device: str = "cpu") -> float:
     """About how long `load` takes: one sample is solved, on one processor whatever `device`, and counted up."""
-    began = time.perf_counter()
-    solve(_medium(options, "train", 0), forcing=options.forcing)
-    a_sample = time.perf_counter() - began
+    a_sample = seconds_of(lambda: solve(_medium(options, "train", 0), forcing=options.forcing), rounds=1)
     return a_sample * (sum(options.trajectories.values()) + 5 * options.floor_samples)
 
 
@@ -101,37 +94,26 @@ def load(ask: Ask) -> Loaded:
     """
     options: Options = ask.options
     rule = _rule(ask.entry.variables)
-    kept = None
-    if ask.scratch is not None:
-        kept = Slices(ask.scratch, digest_of([options.digest, ask.finest.to_dict(), ask.rungs, rule]))
-    tell, done = ask.tell("solving"), 0
+    parts = slice_by_slice(
+        options.trajectories,
+        lambda split, members, _: _solve(ask, split, members, rule),
+        size=SLICE,
+        kept=Slices(ask.scratch, digest_of([options.digest, ask.finest.to_dict(), ask.rungs, rule])),
+        tell=ask.tell("solving"),
+    )
     splits: dict[str, SplitFields] = {}
-    for split, n in options.trajectories.items():
-        parts: list[dict[str, np.ndarray]] = []
-        for first in range(0, n, SLICE):
-            members = range(first, min(first + SLICE, n))
-            name = f"{split}-{first:06d}-{len(members)}"
-            made = None if kept is None else kept.load(name)
-            if made is None:
-                made = _solve(ask, split, members, rule)
-                if kept is not None:
-                    kept.save(name, made)
-            parts.append(made)
-            done += len(members)
-            tell(done / sum(options.trajectories.values()))
-        joined = {key: np.concatenate([part[key] for part in parts if key in part]) for key in parts[0]}
+    for split, made in parts.items():
         by_rung = {
-            rung: {name: joined[f"{name}-{rung}"] for name in (COEFFICIENT, PRESSURE)}
+            rung: {name: joined(made, f"{name}-{rung}") for name in (COEFFICIENT, PRESSURE)}
             for rung in ask.rungs
-            if f"{PRESSURE}-{rung}" in joined
+            if f"{PRESSURE}-{rung}" in made[0]
         }
-        values = by_rung[ask.finest.rung] if by_rung else {name: joined[name] for name in (COEFFICIENT, PRESSURE)}
-        splits[split] = SplitFields(values, valid=None, times=None, clusters=np.arange(n), by_rung=by_rung or None)
-        if split == "test":
-            squares = {rung: joined[f"floor-{rung}"] for rung in ask.rungs if f"floor-{rung}" in joined}
+        values = by_rung[ask.finest.rung] if by_rung else {name: joined(made, name) for name in (COEFFICIENT, PRESSURE)}
+        splits[split] = SplitFields.independent(values, by_rung)
+    solved_again = [rung for rung in ask.rungs if f"floor-{rung}" in parts["test"][0]]
     return Loaded(
         splits,
-        floor={rung: float(np.sqrt(each.mean())) for rung, each in squares.items()},
+        floor={rung: float(np.sqrt(joined(parts["test"], f"floor-{rung}").mean())) for rung in solved_again},
         attrs={
             "generator": options.model_dump_json(),
             "ladder": options.ladder,
@@ -158,7 +140,7 @@ def _rule(variables: tuple[Variable, ...]) -> str:
     return named[COEFFICIENT] or "block_mean"
 
 
-def _solve(ask: Ask, split: Split, members: range, rule: str) -> dict[str, np.ndarray]:
+def _solve(ask: Ask, split: Split, members: range, rule: str) -> Made:
     """One slice, (sample, 1, N, N) float32: both variables on the finest rung, or on each rung under its number.
 
     Beside the test split's first samples, under `floor-RUNG`, the square of their floor.
@@ -166,7 +148,7 @@ def _solve(ask: Ask, split: Split, members: range, rule: str) -> dict[str, np.nd
     options: Options = ask.options
     media = torch.stack([_medium(options, split, i) for i in members])
     truth = ask.finest.with_rung(options.truth_rung)
-    made: dict[str, np.ndarray] = {}
+    made: Made = {}
 
     def keep(a: Tensor, u: Tensor, suffix: str = "") -> None:
         made[COEFFICIENT + suffix], made[PRESSURE + suffix] = (x[:, None].float().numpy() for x in (a, u))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import netCDF4
 import numpy as np
@@ -27,9 +27,8 @@ from pydantic import Field, field_validator
 from anchorbench.config import Frozen
 from anchorbench.data.catalog import Artefact, Member, SampleFile
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by
+from anchorbench.data.splits import Split
 from anchorbench.errors import DownloadError
-
-Split = Literal["train", "validation", "test"]
 
 COMPONENTS = ("velocity_x", "velocity_y", "velocity_z")
 POINTS = 256

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import netCDF4
 import numpy as np
@@ -27,11 +26,9 @@ from pydantic import Field, field_validator
 from anchorbench.config import Frozen
 from anchorbench.data.geographic import geography, is_own, onto_box, variance
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by
+from anchorbench.data.splits import SPLITS, Split
 from anchorbench.errors import ConfigError, DownloadError, unknown
 from anchorbench.fields import Grid
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,8 @@ class Options(Frozen):
 
     @property
     def frames(self) -> int:
-        return max(frames for _, frames in self.sequences.values())
+        """Of a sequence on the mean, for the size on disk."""
+        return round(sum(n * frames for n, frames in self.sequences.values()) / sum(self.trajectories.values()))
 
     @property
     def trajectories(self) -> dict[Split, int]:

@@ -6,23 +6,18 @@ the finest rung takes the means of its cells, as the coarser rungs do: on every 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from anchorbench.config import Frozen, digest_of
-from anchorbench.data.slices import Slices
+from anchorbench.data.slices import Slices, joined, slice_by_slice
 from anchorbench.data.sources import Ask, Loaded, SplitFields
+from anchorbench.data.splits import NUMBER_OF_SPLIT, OfEverySplit, Split
 from anchorbench.errors import ConfigError
 from anchorbench.fields import Grid, restrict
 from anchorbench.solvers.fractal import fractal_relief
 
-Split = Literal["train", "validation", "test"]
-
-#: Splits draw from seeds that never meet.
-NUMBER_OF_SPLIT: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 #: Landscapes between two visits to the disk, where a stopped call goes on.
 SLICE = 32
 
@@ -36,15 +31,8 @@ class Options(Frozen):
     mean: float = Field(1000.0, description="mean elevation, m")
     deviation: float = Field(400.0, gt=0, description="standard deviation of the elevation, m")
     oversample: int = Field(2, ge=1, le=8, description="points drawn for each cell of the finest rung, per axis")
-    landscapes: dict[Split, Annotated[int, Field(ge=1)]]
+    landscapes: OfEverySplit
     seed: int = Field(0, ge=0)
-
-    @field_validator("landscapes")
-    @classmethod
-    def _name_every_split(cls, landscapes: dict[Split, int]) -> dict[Split, int]:
-        if lacking := NUMBER_OF_SPLIT.keys() - landscapes.keys():
-            raise ValueError(f"lack the split {', '.join(sorted(lacking))}")
-        return landscapes
 
     @property
     def most(self) -> dict[Split, int]:
@@ -66,24 +54,16 @@ def check(options: Options, *, finest: Grid) -> None:
 def load(ask: Ask) -> Loaded:
     """Elevation in m, (landscape, 1, y, x); each landscape is a cluster of its own."""
     options, finest = ask.options, ask.finest
-    kept = None if ask.scratch is None else Slices(ask.scratch, digest_of([options.digest, finest.to_dict()]))
-    tell, total, done = ask.tell("drawing"), sum(options.landscapes.values()), 0
-    splits = {}
-    for split, n in options.landscapes.items():
-        parts = []
-        for first in range(0, n, SLICE):
-            numbers = range(first, min(first + SLICE, n))
-            name = f"{split}-{first:06d}-{len(numbers)}"
-            found = None if kept is None else kept.load(name)
-            if found is None:
-                found = {"fields": np.stack([_landscape(options, finest, split, i) for i in numbers])}
-                if kept is not None:
-                    kept.save(name, found)
-            parts.append(found["fields"])
-            done += len(numbers)
-            tell(done / total)
-        elevation = np.concatenate(parts)[:, None]
-        splits[split] = SplitFields({"elevation": elevation}, valid=None, times=None, clusters=np.arange(n))
+    parts = slice_by_slice(
+        options.landscapes,
+        lambda split, members, _: {"fields": np.stack([_landscape(options, finest, split, i) for i in members])},
+        size=SLICE,
+        kept=Slices(ask.scratch, digest_of([options.digest, finest.to_dict()])),
+        tell=ask.tell("drawing"),
+    )
+    splits: dict[str, SplitFields] = {
+        split: SplitFields.independent({"elevation": joined(made, "fields")[:, None]}) for split, made in parts.items()
+    }
     return Loaded(splits, attrs={"generator": options.model_dump_json(), "split_by": "landscape, each of its own seed"})
 
 

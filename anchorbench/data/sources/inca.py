@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 
 from anchorbench.config import Frozen
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by
-from anchorbench.data.time_blocks import Split
+from anchorbench.data.splits import Split
 from anchorbench.errors import ConfigError, DownloadError
 
 VARIABLE = "rainfall_rate"

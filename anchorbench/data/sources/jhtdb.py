@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
@@ -33,10 +33,10 @@ from anchorbench.config import Frozen
 from anchorbench.data.download import is_offline
 from anchorbench.data.remote import get_file, url_folder
 from anchorbench.data.sources import Ask, Loaded, SplitFields
+from anchorbench.data.splits import Split
 from anchorbench.errors import ConfigError, DownloadError
 from anchorbench.fields import Grid
 
-Split = Literal["train", "validation", "test"]
 Corner = tuple[int, int, int]
 
 COMPONENTS = ("velocity_x", "velocity_y", "velocity_z")

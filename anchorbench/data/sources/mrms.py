@@ -20,17 +20,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from anchorbench.config import Frozen
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by, require
+from anchorbench.data.splits import SPLITS, Split
 from anchorbench.errors import ConfigError, DownloadError
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 VARIABLE = "reflectivity"
 #: What lies below the first has no coverage (-999), below the second no echo (-99): a packing may round the codes.

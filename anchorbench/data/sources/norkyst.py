@@ -18,7 +18,6 @@ apart still correlate by 0.6), so test scores here are of the same eddies later,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import netCDF4
 import numpy as np
@@ -26,9 +25,8 @@ from pydantic import Field, model_validator
 
 from anchorbench.config import Frozen
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by
+from anchorbench.data.splits import Split
 from anchorbench.errors import ConfigError, DownloadError
-
-Split = Literal["train", "validation", "test"]
 
 #: Our names of the currents, and the file's.
 COMPONENTS = {"velocity_x": "u", "velocity_y": "v"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -18,13 +18,12 @@ from pydantic import Field, field_validator
 from anchorbench.config import Frozen
 from anchorbench.data.cf import Clock, Line, Role, clock_of, line_of, open_set, values_of
 from anchorbench.data.sources import Ask, Loaded, SplitFields
+from anchorbench.data.splits import SPLITS, Split
 from anchorbench.errors import ConfigError, DownloadError, LadderError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 #: With three samples each split has one; of five or more, three fifths are for training.
 USUAL_TURNS: tuple[Split, ...] = ("train", "test", "validation", "train", "train")

@@ -29,11 +29,9 @@ from anchorbench.config import Frozen
 from anchorbench.data.remote import get_file, open_ranges, url_folder
 from anchorbench.data.remote_parts import safe_name
 from anchorbench.data.sources import Ask, Loaded, SplitFields, require
+from anchorbench.data.splits import SPLITS, Split
 from anchorbench.errors import CatalogError, ConfigError, DownloadError, unknown
 from anchorbench.fields import Grid
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 HOMEPAGE = "https://doi.org/10.18419/darus-2986"
 #: The first tenth of a file is the test's.

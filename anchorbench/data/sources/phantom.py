@@ -5,7 +5,6 @@ A subject is one head; its sections are not independent of each other and are on
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import numpy as np
 from pydantic import Field
 
 from anchorbench.config import digest_of
-from anchorbench.data.slices import Slices
+from anchorbench.data.slices import Slices, Tell, joined, slice_by_slice
 from anchorbench.data.sources import Ask, Loaded, SplitFields
-from anchorbench.data.sources.t1w import SPLITS, Split, Subjects
+from anchorbench.data.sources.t1w import Subjects
+from anchorbench.data.splits import NUMBER_OF_SPLIT, SPLITS, Split
 from anchorbench.fields import Grid
 from anchorbench.solvers import random_head
 
@@ -36,46 +36,38 @@ class Options(Subjects):
 
 def load(ask: Ask) -> Loaded:
     """The sections of all subjects on the finest rung; from there down `restrict` gives what each rung would."""
-    splits = generate(ask.options, ask.finest, progress=ask.tell("drawing"), scratch=ask.scratch)
+    splits = generate(ask.options, ask.finest, tell=ask.tell("drawing"), scratch=ask.scratch)
     return Loaded(splits, attrs={"generator": ask.options.model_dump_json()})
 
 
 def generate(
-    options: Options, finest: Grid, *, progress: Callable[[float], None] | None = None, scratch: Path | None = None
+    options: Options, finest: Grid, *, tell: Tell = lambda share: None, scratch: Path | None = None
 ) -> dict[str, SplitFields]:
     """`intensity` (sample, 1, *finest.shape) of every split, subject by subject.
 
     scratch: a folder that keeps each subject, so that a call which was stopped goes on, to the same bits.
     """
-    kept = None if scratch is None else Slices(scratch, digest_of([options.digest, finest.to_dict()]))
-    total, done = sum(options.heads.values()), 0
-    splits: dict[str, SplitFields] = {}
-    for split in SPLITS:
-        n = options.heads[split]
-        parts = []
-        for subject in range(n):
-            name = f"{split}-{subject:05d}"
-            found = None if kept is None else kept.load(name)
-            if found is None:
-                found = {"intensity": _subject(options, split, subject, finest)}
-                if kept is not None:
-                    kept.save(name, found)
-            parts.append(found["intensity"])
-            done += 1
-            if progress is not None:
-                progress(done / total)
-        splits[split] = SplitFields(
-            values={"intensity": np.concatenate(parts)[:, None]},
+    parts = slice_by_slice(
+        {split: options.heads[split] for split in SPLITS},
+        lambda split, subject, _: {"intensity": _subject(options, split, subject.start, finest)},
+        size=1,
+        kept=Slices(scratch, digest_of([options.digest, finest.to_dict()])),
+        tell=tell,
+    )
+    return {
+        split: SplitFields(
+            values={"intensity": joined(made, "intensity")[:, None]},
             valid=None,
             times=None,
-            clusters=np.repeat(np.arange(n), options.slices_of(split)),
+            clusters=np.repeat(np.arange(len(made)), options.slices_of(split)),
         )
-    return splits
+        for split, made in parts.items()
+    }
 
 
 def _subject(options: Options, split: Split, subject: int, grid: Grid) -> np.ndarray:
     """The sections of one head, left to right, each at a random place of its own share of the head: (slice, *grid)."""
-    rng = np.random.default_rng([options.seed, SPLITS.index(split), subject])
+    rng = np.random.default_rng([options.seed, NUMBER_OF_SPLIT[split], subject])
     height, depth = grid.extent
     size = min(height, depth) / 256.0
     head = random_head(rng, folds=options.folds, details=options.details, texture=options.texture, size=size)

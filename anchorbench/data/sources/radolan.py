@@ -24,6 +24,7 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from anchorbench.data.packed_rain import PackedRain
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by
 from anchorbench.data.time_blocks import TimeBlocks, sequences
 from anchorbench.errors import ConfigError, DownloadError
@@ -38,31 +39,13 @@ class Options(TimeBlocks):
 
 
 @dataclass(frozen=True)
-class RadarFrames:
-    """A record of radar frames, cut to a square; kept packed, for unpacked it takes a gigabyte.
+class RadarFrames(PackedRain):
+    """Frames of 5 minutes, cut to a square: codes are int16, hundredths of a millimetre; times as the file says."""
 
-    codes: (time, y, x) int16, y northward, rain in steps of 0.01 mm in 5 minutes, -9999 where nothing was measured.
-    times: (time,) datetime64[s], as the file says.
-    """
+    missing = MISSING
+    step = STEP_MM
 
-    codes: np.ndarray
-    times: np.ndarray
     attrs: Mapping[str, Any]
-
-    def valid(self, index: Any = slice(None)) -> np.ndarray:
-        """True where something was measured: (*index, y, x)."""
-        return np.asarray(self.codes[index] != MISSING)
-
-    def rain(self, index: Any = slice(None)) -> np.ndarray:
-        """mm in 5 minutes, float32, 0 where not valid: (*index, y, x)."""
-        codes = self.codes[index]
-        return np.where(codes == MISSING, 0, codes).astype(np.float32) * np.float32(STEP_MM)
-
-    def wet_share(self, above: float) -> np.ndarray:
-        """Share of the valid cells with more than `above` mm: (time,)."""
-        threshold = np.floor(above / STEP_MM + 1e-6)  # in codes; what is missing lies below it
-        wet = (self.codes > threshold).sum(axis=(1, 2))
-        return np.asarray(wet / np.maximum(self.valid().sum(axis=(1, 2)), 1))
 
 
 def load(ask: Ask) -> Loaded:

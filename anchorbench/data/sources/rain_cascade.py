@@ -7,19 +7,17 @@ is generated at `spacing` and averaged over cells, as a radar's would be.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Self
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from anchorbench.config import Frozen, digest_of
-from anchorbench.data.slices import Slices
+from anchorbench.data.generated import seconds_of
+from anchorbench.data.slices import Made, Slices, Tell, joined, slice_by_slice
 from anchorbench.data.sources import Ask, Loaded, SplitFields
-from anchorbench.data.time_blocks import Split
+from anchorbench.data.splits import SEED_OF_SPLIT, OfEverySplit, Split
 from anchorbench.errors import ConfigError
 from anchorbench.fields import Grid, restrict
 from anchorbench.solvers import RainSpec, orographic_factor, rain_fields
@@ -28,8 +26,6 @@ from anchorbench.solvers.fractal import fractal_relief
 VARIABLE = "rainfall_amount"
 #: Events made at once; a call that was stopped goes on behind the last.
 SLICE = 16
-#: Splits draw their events from seeds that never meet.
-SEED_OF_SPLIT: dict[Split, int] = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
 #: Minutes of a catalogue's unit of time.
 MINUTES_OF = {"min": 1.0, "h": 60.0}
 
@@ -40,7 +36,7 @@ class Options(Frozen):
     torus: int = Field(ge=4, description="cells a side of the periodic field that the box is cut from")
     spacing: float = Field(default=1.0, gt=0, description="km, of the cells that are generated")
     frames: int = Field(ge=2)
-    trajectories: dict[Split, Annotated[int, Field(ge=1)]]
+    trajectories: OfEverySplit
     substeps: int = Field(default=1, ge=1, description="instants whose mean is one frame")
     wet_share: float = Field(default=0.2, gt=0, le=1)
     median: float = Field(default=0.08, gt=0, description="mm a frame, where it rains")
@@ -58,12 +54,6 @@ class Options(Frozen):
     relief_slope: float = Field(default=3.0, gt=1, description="of the relief's ring spectrum")
     resolution: float = Field(default=0.01, ge=0, description="mm; amounts are rounded to it as a radar's are; 0: not")
     seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _all_splits(self) -> Self:
-        if lacking := SEED_OF_SPLIT.keys() - self.trajectories.keys():
-            raise ValueError(f"trajectories lack the split {', '.join(sorted(lacking))}")
-        return self
 
     def spec(self, interval: float) -> RainSpec:
         """The cascade, its frames `interval` minutes apart."""
@@ -96,9 +86,8 @@ def cells(options: Options, finest: Grid) -> int:
 def estimate_seconds(options: Options, *, device: str = "cpu") -> float:
     """About how long `load` takes: two frames are timed and counted up."""
     spec = options.model_copy(update={"frames": 2}).spec(60.0)
-    began = time.perf_counter()
-    rain_fields(spec, n_trajectories=1, seed=0)
-    return (time.perf_counter() - began) / 2 * options.frames * sum(options.trajectories.values())
+    took = seconds_of(lambda: rain_fields(spec, n_trajectories=1, seed=0), rounds=1)
+    return took / 2 * options.frames * sum(options.trajectories.values())
 
 
 def load(ask: Ask) -> Loaded:
@@ -117,7 +106,7 @@ def generate(
     *,
     interval: float,
     scratch: Path | None = None,
-    tell: Callable[[float], None] = lambda share: None,
+    tell: Tell = lambda share: None,
 ) -> tuple[dict[str, SplitFields], dict[str, np.ndarray]]:
     """Rain of each split's events on the finest rung, mm a frame, and the relief (without a unit) if it has a say.
 
@@ -125,37 +114,23 @@ def generate(
     stopped goes on, to the same bits.  Raises ConfigError for a box or torus that does not fit.
     """
     spec, points = options.spec(interval), cells(options, finest)
-    kept = None if scratch is None else Slices(scratch, digest_of([options.digest, finest.to_dict(), interval]))
     relief, factor = None, None
     if options.orography > 0:
         relief = fractal_relief(points, exponent=options.relief_slope, longest=1.0, ridges=0.0, seed=options.seed)
         factor = orographic_factor(torch.from_numpy(relief), strength=options.orography)
-    done, total = 0, sum(options.trajectories.values())
-    splits: dict[str, SplitFields] = {}
-    for split, n in options.trajectories.items():
-        parts = []
-        for first in range(0, n, SLICE):
-            count = min(SLICE, n - first)
-            name = f"{split}-{first:06d}-{count}"
-            found = None if kept is None else kept.load(name)
-            if found is None:
-                events = rain_fields(
-                    spec,
-                    n_trajectories=count,
-                    first=first,
-                    seed=options.seed + SEED_OF_SPLIT[split],
-                    cells=(points, points),
-                    factor=factor,
-                )
-                if options.resolution:
-                    events = torch.round(events / options.resolution) * options.resolution
-                found = {"fields": restrict(events, finest, how="block_mean").numpy()}
-                if kept is not None:
-                    kept.save(name, found)
-            parts.append(found["fields"])
-            done += count
-            tell(done / total)
-        splits[split] = SplitFields(
-            values={VARIABLE: np.concatenate(parts)}, valid=None, times=None, clusters=np.arange(n)
+
+    def make(split: Split, members: range, _: Tell) -> Made:
+        seed = options.seed + SEED_OF_SPLIT[split]
+        events = rain_fields(
+            spec, n_trajectories=len(members), first=members.start, seed=seed, cells=(points, points), factor=factor
         )
+        if options.resolution:
+            events = torch.round(events / options.resolution) * options.resolution
+        return {"fields": restrict(events, finest, how="block_mean").numpy()}
+
+    kept = Slices(scratch, digest_of([options.digest, finest.to_dict(), interval]))
+    parts = slice_by_slice(options.trajectories, make, size=SLICE, kept=kept, tell=tell)
+    splits: dict[str, SplitFields] = {
+        split: SplitFields.independent({VARIABLE: joined(made, "fields")}) for split, made in parts.items()
+    }
     return splits, {} if relief is None else {"relief": relief}

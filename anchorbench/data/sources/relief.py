@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import netCDF4
 import numpy as np
@@ -32,9 +31,8 @@ from pydantic import Field, field_validator
 
 from anchorbench.config import Frozen
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by, require
+from anchorbench.data.splits import Split
 from anchorbench.errors import ConfigError, DownloadError
-
-Split = Literal["train", "validation", "test"]
 
 #: m/s²: the standard acceleration that ERA5 divides by.
 STANDARD_GRAVITY = 9.80665

@@ -36,10 +36,8 @@ from anchorbench.data.download import note, part_of, refuse_offline
 from anchorbench.data.remote import url_folder
 from anchorbench.data.sources import Ask, Loaded, SplitFields
 from anchorbench.data.sources.sevir_bucket import Bucket, RemoteHdf5
+from anchorbench.data.splits import SPLITS, Split
 from anchorbench.errors import ConfigError, DownloadError
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 VARIABLE, MISSING = "vil", 255
 SIDE, FRAMES, MINUTES = 384, 49, 5

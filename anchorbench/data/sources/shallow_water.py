@@ -10,10 +10,9 @@ restricted from the truth, so that training on solved data is judged by it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -21,9 +20,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from anchorbench.config import Frozen, digest_of
-from anchorbench.data.slices import Slices
+from anchorbench.data.generated import require_finer_truth, seconds_of
+from anchorbench.data.slices import Made, Slices, Tell, floor_of, joined, slice_by_slice
 from anchorbench.data.sources import Ask, Loaded, SplitFields
-from anchorbench.errors import ConfigError
+from anchorbench.data.splits import NUMBER_OF_SPLIT, OfEverySplit, Split
 from anchorbench.fields import Grid, cell_means
 from anchorbench.solvers.shallow_water import State
 from anchorbench.solvers.sphere_flows import random_flow
@@ -37,10 +37,6 @@ from anchorbench.solvers.sphere_truth import (
     truth_floor,
 )
 
-Split = Literal["train", "validation", "test"]
-
-#: Splits draw their trajectories from streams that never meet.
-STREAM_OF_SPLIT: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 VARIABLES = ("vorticity", "height")
 
 
@@ -63,7 +59,7 @@ class Options(Frozen):
     )
     damping_hours: float = Field(default=3.0, gt=0, description="in which the truth's last degree falls to 1/e")
     damping_power: int = Field(default=4, ge=1, description="of the Laplacian")
-    trajectories: dict[Split, Annotated[int, Field(ge=1)]]
+    trajectories: OfEverySplit
     floor_windows: int = Field(default=4, ge=0, le=GROUP, description="windows solved again on twice the grid")
     seed: int = Field(default=0, ge=0)
     ladder: Literal["restricted", "solved"] = Field(
@@ -73,8 +69,6 @@ class Options(Frozen):
     @model_validator(mode="after")
     def _can_be_solved(self) -> Self:
         """The solver's own checks, now instead of when it is called; they raise ConfigError."""
-        if lacking := STREAM_OF_SPLIT.keys() - self.trajectories.keys():
-            raise ValueError(f"trajectories lack the split {', '.join(sorted(lacking))}")
         _ = self.truth
         return self
 
@@ -101,17 +95,13 @@ class Options(Frozen):
 
 def check(options: Options, *, finest: Grid) -> None:
     """Raises ConfigError where the truth is not twice finer than the finest rung."""
-    if options.truth_rung < 2 * finest.rung:
-        raise ConfigError(
-            f"the truth's grid {options.truth_rung} is not twice finer than the finest rung {finest.rung}",
-            do=f"--set generator.truth_rung={2 * finest.rung}",
-        )
+    require_finer_truth(options.truth_rung, finest)
 
 
 def load(ask: Ask) -> Loaded:
     """Solve all splits; see `generate`."""
     splits, static, floor = generate(
-        ask.options, ask.finest, ask.rungs, device=ask.device, progress=ask.tell("solving"), scratch=ask.scratch
+        ask.options, ask.finest, ask.rungs, device=ask.device, tell=ask.tell("solving"), scratch=ask.scratch
     )
     return Loaded(splits, static=static, floor=floor, attrs={"generator": ask.options.model_dump_json()})
 
@@ -126,22 +116,24 @@ def advance(options: Options, state: Tensor, *, grid: Grid, lead: int) -> Tensor
 def estimate_seconds(spec: Options, *, device: str = "cpu") -> float:
     """About how long `generate` takes: a few steps of one group are timed on each grid, and counted up.
 
-    A solved ladder's rungs and the floor are left out: a fifth more.
+    The floor's states have 4 times the harmonics, 8 times the work, in twice the steps.  A solved ladder takes about as
+    long: its rungs together cost less than the truth.
     """
     truth, generator = spec.truth, torch.Generator().manual_seed(0)
     seconds = 0.0
     on_truth = truth.settle_hours + (truth.frames - 1) * truth.interval
-    for rung, hours in ((truth.spin_up_rung, truth.spin_up_hours), (truth.truth_rung, on_truth)):
+    groups = sum(-(-n // GROUP) for n in spec.trajectories.values())
+    again = 16 * min(spec.floor_windows, spec.trajectories["test"]) / GROUP * truth.interval
+    work = [
+        (truth.spin_up_rung, groups * truth.spin_up_hours),
+        (truth.truth_rung, groups * on_truth + again),
+    ]
+    for rung, hours in work:
         one = random_flow(truth.layer(), rung, speed=1.0, peak_degree=truth.peak_degree, generator=generator)
         state = State(*(c.expand(GROUP, -1, -1).to(device) for c in one.parts))
         steps, step = 2, truth.time_step(rung) / 3600
-        took = []
-        for _ in range(3):
-            began = time.perf_counter()
-            truth.solved(state, hours=steps * step).vorticity.abs().sum().item()
-            took.append(time.perf_counter() - began)
-        seconds += min(took) / steps * hours / step
-    return seconds * sum(-(-n // GROUP) for n in spec.trajectories.values())
+        seconds += seconds_of(partial(truth.solved, state, hours=steps * step)) / steps * hours / step
+    return seconds
 
 
 def generate(
@@ -150,7 +142,7 @@ def generate(
     rungs: tuple[int, ...],
     *,
     device: str = "cpu",
-    progress: Callable[[float], None] | None = None,
+    tell: Tell = lambda share: None,
     scratch: Path | None = None,
 ) -> tuple[dict[str, SplitFields], dict[str, np.ndarray], dict[int, float]]:
     """Solve all splits.
@@ -162,55 +154,37 @@ def generate(
     scratch: a folder that keeps each solved group, so that a call which was stopped goes on, to the same bits.  Its
     owner removes it when the fields are safe.
     """
-    kept = None if scratch is None else Slices(scratch, digest_of([spec.digest, finest.to_dict(), rungs, device]))
     groups = {split: -(-n // GROUP) for split, n in spec.trajectories.items()}
-    done, total = 0, sum(groups.values())
-    splits: dict[str, SplitFields] = {}
-    floor: dict[int, float] = {}
-    for split, n in spec.trajectories.items():
-        solved_on = rungs if spec.ladder == "solved" and split != "test" else ()
-        parts: list[dict[str, np.ndarray]] = []
-        for group in range(groups[split]):
 
-            def tell(share: float, before: int = done) -> None:
-                if progress is not None:
-                    progress((before + share) / total)
-
-            name = f"{split}-{group:06d}"
-            found = None if kept is None else kept.load(name)
-            if found is None:
-                windows = min(spec.floor_windows, n) if split == "test" and group == 0 else 0
-                found = _solve_group(
-                    spec.truth,
-                    finest,
-                    rungs,
-                    stream=STREAM_OF_SPLIT[split],
-                    group=group,
-                    solved_on=solved_on,
-                    windows=windows,
-                    device=device,
-                    tell=tell,
-                )
-                if kept is not None:
-                    kept.save(name, found)
-            tell(1.0)
-            parts.append(found)
-            floor |= {rung: float(found[f"floor {rung}"]) for rung in rungs if f"floor {rung}" in found}
-            done += 1
-        joined = {
-            rung: {name: np.concatenate([part[f"{name} {rung}"] for part in parts])[:n] for name in VARIABLES}
-            for rung in (solved_on or (finest.rung,))
-        }
-        splits[split] = SplitFields(
-            values=joined[finest.rung],
-            valid=None,
-            times=None,
-            clusters=np.arange(n),
-            by_rung=joined if solved_on else None,
+    def make(split: Split, group: range, tell: Tell) -> Made:
+        first_of_test = split == "test" and group.start == 0
+        return _solve_group(
+            spec.truth,
+            finest,
+            rungs,
+            stream=NUMBER_OF_SPLIT[split],
+            group=group.start,
+            solved_on=rungs if spec.ladder == "solved" and split != "test" else (),
+            windows=min(spec.floor_windows, spec.trajectories[split]) if first_of_test else 0,
+            device=device,
+            tell=tell,
         )
+
+    kept = Slices(scratch, digest_of([spec.digest, finest.to_dict(), rungs, device]))
+    parts = slice_by_slice(groups, make, size=1, kept=kept, tell=tell)
+    splits: dict[str, SplitFields] = {}
+    for split, made in parts.items():
+        n = spec.trajectories[split]  # the last group may hold more
+        by_rung = {
+            rung: {name: joined(made, f"{name} {rung}")[:n] for name in VARIABLES}
+            for rung in rungs
+            if f"{VARIABLES[0]} {rung}" in made[0]
+        }
+        solved = spec.ladder == "solved" and split != "test"
+        splits[split] = SplitFields.independent(by_rung[finest.rung], by_rung if solved else None)
     ground = terrain(spec.orography, spec.orography_height, spec.truth_rung, spec.seed)
     static = {} if ground is None else {"orography": cell_means(ground, finest).float().numpy()}
-    return splits, static, floor
+    return splits, static, floor_of(parts["test"], rungs)
 
 
 def _solve_group(
@@ -223,11 +197,11 @@ def _solve_group(
     solved_on: tuple[int, ...],
     windows: int,
     device: str,
-    tell: Callable[[float], None],
-) -> dict[str, np.ndarray]:
-    """The group's fields, "vorticity 32" by variable and rung; where windows are asked for, "floor 32" by rung."""
+    tell: Tell,
+) -> Made:
+    """The group's fields, "vorticity 32" by variable and rung; where windows are asked for, "floor-32" by rung."""
     states: list[State] = []
-    fields: dict[str, np.ndarray] = {}
+    fields: Made = {}
 
     def on_frame(i: int, state: State) -> None:
         states.append(state)
@@ -243,5 +217,5 @@ def _solve_group(
     if windows:
         now, then = (State(*(c[:windows] for c in state.parts)) for state in states[:2])
         floor = truth_floor(truth, now, then, onto=rungs)
-        fields |= {f"floor {rung}": np.array(error) for rung, error in floor.items()}
+        fields |= {f"floor-{rung}": np.array(error) for rung, error in floor.items()}
     return fields

@@ -31,13 +31,12 @@ from pydantic import Field, model_validator
 
 from anchorbench.config import Frozen
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by, require
+from anchorbench.data.splits import SPLITS, Split
 from anchorbench.errors import ConfigError, DownloadError
 from anchorbench.fields import Grid, restrict
 
-Split = Literal["train", "validation", "test"]
 Plane = Literal["sagittal", "coronal", "axial"]
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 #: The axis that is normal to a plane, among left-right, posterior-anterior, inferior-superior.
 NORMAL: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 #: A subject's head: above this share of the 99.9th percentile.  Its own 99th percentile is 1.

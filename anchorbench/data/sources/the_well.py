@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -30,10 +30,9 @@ from anchorbench.config import Frozen, Variable, digest_of
 from anchorbench.data.remote import open_ranges
 from anchorbench.data.slices import Slices
 from anchorbench.data.sources import Ask, Loaded, SplitFields, require
+from anchorbench.data.splits import Split
 from anchorbench.errors import AnchorbenchError, DownloadError
 from anchorbench.fields import Grid
-
-Split = Literal["train", "validation", "test"]
 
 #: The producer's names of the splits.
 FOLDER: dict[Split, str] = {"train": "train", "validation": "valid", "test": "test"}

@@ -10,10 +10,9 @@ measured plane of isotropic turbulence has in each ring (dns_plane.py); the flow
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -21,10 +20,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from anchorbench.config import Frozen, digest_of
-from anchorbench.data.slices import Slices
+from anchorbench.data.generated import require_finer_truth, seconds_of
+from anchorbench.data.slices import Made, Slices, Tell, floor_of, joined, slice_by_slice
 from anchorbench.data.sources import Ask, Loaded, SplitFields, carried_by, dns_plane
 from anchorbench.data.sources.dns_plane import read_plane, vortical_energy
-from anchorbench.errors import ConfigError
+from anchorbench.data.splits import SEED_OF_SPLIT, OfEverySplit, Split
 from anchorbench.fields import Grid, restrict
 from anchorbench.solvers import (
     Flow,
@@ -36,12 +36,9 @@ from anchorbench.solvers import (
     truth_floor,
 )
 
-Split = Literal["train", "validation", "test"]
-
+VARIABLE = "vorticity"
 #: Trajectories held at the truth's resolution at once; the rest is kept on the finest rung.
 SLICE = 64
-#: Splits draw their trajectories from seeds that never meet.
-SEED_OF_SPLIT: dict[Split, int] = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
 
 
 class Options(Frozen):
@@ -57,7 +54,7 @@ class Options(Frozen):
     spin_up_rung: int
     spin_up_time: float = Field(ge=0)
     settle_time: float = Field(default=0.5, ge=0, description="on the truth's grid, before the first stored frame")
-    trajectories: dict[Split, Annotated[int, Field(ge=1)]]
+    trajectories: OfEverySplit
     floor_windows: int = Field(default=4, ge=0, description="windows solved again on twice the grid")
     seed: int = Field(default=0, ge=0)
     # Left out of dumps at their defaults: ladders that were made before there were such options keep their digests.
@@ -73,8 +70,6 @@ class Options(Frozen):
     @model_validator(mode="after")
     def _can_be_solved(self) -> Self:
         """The solver's own checks, now instead of when it is called; they raise ConfigError."""
-        if lacking := SEED_OF_SPLIT.keys() - self.trajectories.keys():
-            raise ValueError(f"trajectories lack the split {', '.join(sorted(lacking))}")
         _ = self.truth()
         return self
 
@@ -102,11 +97,7 @@ class Options(Frozen):
 
 def check(options: Options, *, finest: Grid) -> None:
     """Raises ConfigError where the truth is not twice finer than the finest rung."""
-    if options.truth_rung < 2 * finest.rung:
-        raise ConfigError(
-            f"the truth's grid {options.truth_rung} is not twice finer than the finest rung {finest.rung}",
-            do=f"--set generator.truth_rung={2 * finest.rung}",
-        )
+    require_finer_truth(options.truth_rung, finest)
 
 
 def load(ask: Ask) -> Loaded:
@@ -121,7 +112,7 @@ def load(ask: Ask) -> Loaded:
         ask.rungs,
         start_spectrum=spectrum,
         device=ask.device,
-        progress=ask.tell("solving"),
+        tell=ask.tell("solving"),
         scratch=ask.scratch,
     )
     return Loaded(splits, static=static, floor=floor, attrs=attrs)
@@ -144,12 +135,8 @@ def estimate_seconds(spec: Options, *, device: str = "cpu") -> float:
     for rung, duration in ((truth.spin_up_rung, truth.spin_up_time), (truth.truth_rung, on_truth)):
         step = truth.time_step(rung)
         state = random_vorticity(truth.chunk, rung, generator=torch.Generator().manual_seed(0)).to(device)
-        took = []
-        for _ in range(3):
-            began = time.perf_counter()
-            float(integrate(state, truth.flow, duration=8 * step, dt=step).sum())
-            took.append(time.perf_counter() - began)
-        per_sample += min(took) / 8 / truth.chunk * duration / step
+        eight = partial(integrate, state, truth.flow, duration=8 * step, dt=step)
+        per_sample += seconds_of(eight) / 8 / truth.chunk * duration / step
     return per_sample * sum(spec.trajectories.values())
 
 
@@ -160,7 +147,7 @@ def generate(
     *,
     start_spectrum: tuple[float, ...] | None = None,
     device: str = "cpu",
-    progress: Callable[[float], None] | None = None,
+    tell: Tell = lambda share: None,
     scratch: Path | None = None,
 ) -> tuple[dict[str, SplitFields], dict[str, np.ndarray], dict[int, float]]:
     """Solve all splits.
@@ -172,89 +159,30 @@ def generate(
     start_spectrum: energy by ring of the states that the spin-up starts from.  scratch: a folder that keeps each solved
     slice, so that a call which was stopped goes on, to the same bits.  Its owner removes it when the fields are safe.
     """
-    made_by = [spec.digest, finest.to_dict(), rungs, device]
-    kept = (
-        Slices(scratch, digest_of(made_by if start_spectrum is None else [*made_by, start_spectrum]))
-        if scratch
-        else None
-    )
-    total = sum(spec.trajectories.values())
-    done = 0
+    truth, made_by = spec.truth(start_spectrum), [spec.digest, finest.to_dict(), rungs, device]
+
+    def make(split: Split, members: range, tell: Tell) -> Made:
+        """The fields as they were solved on each rung, under its number, or of the truth, on the finest."""
+        count, first, seed = len(members), members.start, spec.seed + SEED_OF_SPLIT[split]
+        if spec.ladder == "solved" and split != "test":
+            solved = solve_rungs(
+                truth, rungs, n_trajectories=count, first=first, seed=seed, device=device, progress=tell
+            )
+            return {str(rung): fields.float().numpy() for rung, fields in solved.items()}
+        fine = solve_truth(truth, n_trajectories=count, first=first, seed=seed, device=device, progress=tell)
+        made = {"fields": torch.stack([restrict(trajectory, finest) for trajectory in fine]).numpy()}
+        if split == "test" and first == 0 and spec.floor_windows:
+            windows = spec.floor_windows
+            floor = truth_floor(fine, truth, interval=spec.interval, onto=rungs, n_windows=windows, device=device)
+            made |= {f"floor-{rung}": np.array(error) for rung, error in floor.items()}
+        return made
+
+    kept = Slices(scratch, digest_of(made_by if start_spectrum is None else [*made_by, start_spectrum]))
+    parts = slice_by_slice(spec.trajectories, make, size=SLICE, kept=kept, tell=tell)
     splits: dict[str, SplitFields] = {}
-    floor: dict[int, float] = {}
-    for split, n in spec.trajectories.items():
-        parts: list[dict[str, np.ndarray]] = []
-        for first in range(0, n, SLICE):
-            count = min(SLICE, n - first)
-
-            def tell(share: float, before: int = done, count: int = count) -> None:
-                if progress is not None:
-                    progress((before + share * count) / total)
-
-            name = f"{split}-{first:06d}-{count}"
-            found = None if kept is None else kept.load(name)
-            if found is None:
-                solver = _solved_slice if spec.ladder == "solved" and split != "test" else _restricted_slice
-                found = solver(spec, spec.truth(start_spectrum), finest, rungs, split, first, count, device, tell)
-                if kept is not None:
-                    kept.save(name, found)
-            else:
-                tell(1.0)
-            parts.append(found)
-            floor |= dict(zip(found["rungs"].tolist(), found["floor"].tolist(), strict=True))
-            done += count
-        joined = {
-            key: np.concatenate([part[key] for part in parts]) for key in parts[0] if key not in ("rungs", "floor")
-        }
-        by_rung = {rung: {"vorticity": joined[str(rung)]} for rung in rungs if str(rung) in joined}
-        splits[split] = SplitFields(
-            values=by_rung[finest.rung] if by_rung else {"vorticity": joined["fields"]},
-            valid=None,
-            times=None,
-            clusters=np.arange(n),
-            by_rung=by_rung or None,
-        )
-    return splits, {"forcing": spec.flow.forcing(finest).to(torch.float32).cpu().numpy()}, floor
-
-
-def _restricted_slice(
-    spec: Options,
-    truth_spec: TurbulenceSpec,
-    finest: Grid,
-    rungs: tuple[int, ...],
-    split: Split,
-    first: int,
-    count: int,
-    device: str,
-    tell: Callable[[float], None],
-) -> dict[str, np.ndarray]:
-    """Trajectories of the truth on the finest rung; with the first of the test split the truth's floor."""
-    seed = spec.seed + SEED_OF_SPLIT[split]
-    truth = solve_truth(truth_spec, n_trajectories=count, first=first, seed=seed, device=device, progress=tell)
-    errors: dict[int, float] = {}
-    if split == "test" and first == 0 and spec.floor_windows:
-        windows = spec.floor_windows
-        errors = truth_floor(truth, truth_spec, interval=spec.interval, onto=rungs, n_windows=windows, device=device)
-    return {
-        "fields": torch.stack([restrict(trajectory, finest) for trajectory in truth]).numpy(),
-        "rungs": np.array(list(errors), dtype=np.int64),
-        "floor": np.array(list(errors.values()), dtype=np.float64),
-    }
-
-
-def _solved_slice(
-    spec: Options,
-    truth_spec: TurbulenceSpec,
-    finest: Grid,
-    rungs: tuple[int, ...],
-    split: Split,
-    first: int,
-    count: int,
-    device: str,
-    tell: Callable[[float], None],
-) -> dict[str, np.ndarray]:
-    """Trajectories as solved on each rung, under its number."""
-    seed = spec.seed + SEED_OF_SPLIT[split]
-    solved = solve_rungs(truth_spec, rungs, n_trajectories=count, first=first, seed=seed, device=device, progress=tell)
-    none = {"rungs": np.empty(0, dtype=np.int64), "floor": np.empty(0)}
-    return {str(rung): fields.float().numpy() for rung, fields in solved.items()} | none
+    for split, made in parts.items():
+        by_rung = {rung: {VARIABLE: joined(made, str(rung))} for rung in rungs if str(rung) in made[0]}
+        values = by_rung[finest.rung] if by_rung else {VARIABLE: joined(made, "fields")}
+        splits[split] = SplitFields.independent(values, by_rung)
+    forcing = spec.flow.forcing(finest).to(torch.float32).cpu().numpy()
+    return splits, {"forcing": forcing}, floor_of(parts["test"], rungs)

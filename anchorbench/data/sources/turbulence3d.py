@@ -10,10 +10,10 @@ is judged by it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from anchorbench.config import Frozen, digest_of
-from anchorbench.data.slices import Slices
+from anchorbench.data.generated import require_finer_truth, seconds_of
+from anchorbench.data.slices import Made, Slices, Tell, floor_of, slice_by_slice
 from anchorbench.data.sources import Ask, Loaded, SplitFields
-from anchorbench.errors import ConfigError
+from anchorbench.data.splits import SEED_OF_SPLIT, OfEverySplit, Split
 from anchorbench.fields import Grid
 from anchorbench.solvers import (
     Flow3d,
@@ -34,15 +35,11 @@ from anchorbench.solvers import (
     truth_floor_3d,
 )
 
-Split = Literal["train", "validation", "test"]
-
 COMPONENTS = ("velocity_x", "velocity_y", "velocity_z")
 #: Points a side on which the estimate times a step, where the grid itself has more.
-PROBE = 64
+PROBE = 96
 #: Trajectories that are solved before what is there is kept.
 SLICE = 4
-#: Splits draw their trajectories from seeds that never meet.
-SEED_OF_SPLIT: dict[Split, int] = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
 
 
 class Options(Frozen):
@@ -60,15 +57,13 @@ class Options(Frozen):
     spin_up_time: float = Field(ge=0)
     settle_time: float = Field(default=0.25, ge=0, description="on the truth's grid, before the first stored frame")
     disturbance: float = Field(default=0.05, ge=0, description="of Taylor-Green: rms of each component of the noise")
-    trajectories: dict[Split, Annotated[int, Field(ge=1)]]
+    trajectories: OfEverySplit
     floor_windows: int = Field(default=1, ge=0, description="windows solved again on twice the grid")
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _can_be_solved(self) -> Self:
         """The solver's own checks, now instead of when it is called; they raise ConfigError."""
-        if lacking := SEED_OF_SPLIT.keys() - self.trajectories.keys():
-            raise ValueError(f"trajectories lack the split {', '.join(sorted(lacking))}")
         _ = self.truth
         return self
 
@@ -97,17 +92,13 @@ class Options(Frozen):
 
 def check(options: Options, *, finest: Grid) -> None:
     """Raises ConfigError where the truth is not twice finer than the finest rung."""
-    if options.truth_rung < 2 * finest.rung:
-        raise ConfigError(
-            f"the truth's grid {options.truth_rung} is not twice finer than the finest rung {finest.rung}",
-            do=f"--set generator.truth_rung={2 * finest.rung}",
-        )
+    require_finer_truth(options.truth_rung, finest)
 
 
 def load(ask: Ask) -> Loaded:
     """Solve all splits; see `generate`."""
     splits, floor = generate(
-        ask.options, ask.finest, ask.rungs, device=ask.device, progress=ask.tell("solving"), scratch=ask.scratch
+        ask.options, ask.finest, ask.rungs, device=ask.device, tell=ask.tell("solving"), scratch=ask.scratch
     )
     return Loaded(splits, floor=floor, attrs={"generator": ask.options.model_dump_json()})
 
@@ -133,10 +124,8 @@ def estimate_seconds(spec: Options, *, device: str = "cpu") -> float:
     for rung, duration in work:
         n = min(rung, PROBE)
         state = torch.randn((1, 3, n, n, n), generator=torch.Generator().manual_seed(0)).to(device)
-        integrate_3d(state, truth.flow, duration=1e-6, dt=1e-6)
-        began = time.perf_counter()
-        float(integrate_3d(state, truth.flow, duration=4e-6, dt=1e-6).sum())
-        seconds += (time.perf_counter() - began) / 4 * (rung / n) ** 3 * duration / truth.time_step(rung)
+        four = partial(integrate_3d, state, truth.flow, duration=4e-6, dt=1e-6)
+        seconds += seconds_of(four, rounds=2) / 4 * (rung / n) ** 3 * duration / truth.time_step(rung)
     return seconds
 
 
@@ -146,7 +135,7 @@ def generate(
     rungs: tuple[int, ...],
     *,
     device: str = "cpu",
-    progress: Callable[[float], None] | None = None,
+    tell: Tell = lambda share: None,
     scratch: Path | None = None,
 ) -> tuple[dict[str, SplitFields], dict[int, float]]:
     """Solve all splits.
@@ -157,79 +146,42 @@ def generate(
     scratch: a folder that keeps each solved slice, so that a call which was stopped goes on, to the same bits.  Its
     owner removes it when the fields are safe.
     """
-    kept = None if scratch is None else Slices(scratch, digest_of([spec.digest, finest.to_dict(), rungs, device]))
-    total, done = sum(spec.trajectories.values()), 0
+
+    def make(split: Split, members: range, tell: Tell) -> Made:
+        """The fields as they were solved on each rung, under its number, or of the truth, on the finest."""
+        count, first, seed = len(members), members.start, spec.seed + SEED_OF_SPLIT[split]
+        if spec.ladder == "solved" and split != "test":
+            solved = solve_rungs_3d(
+                spec.truth, rungs, n_trajectories=count, first=first, seed=seed, device=device, progress=tell
+            )
+            return {str(rung): fields.numpy() for rung, fields in solved.items()}
+        fields = solve_truth_3d(
+            spec.truth, n_trajectories=count, first=first, seed=seed, onto=finest, device=device, progress=tell
+        )
+        return {"fields": fields.numpy()}
+
+    kept = Slices(scratch, digest_of([spec.digest, finest.to_dict(), rungs, device]))
     splits: dict[str, SplitFields] = {}
-    for split, n in spec.trajectories.items():
-        ways = rungs if spec.ladder == "solved" and split != "test" else ()
-        parts: list[dict[str, np.ndarray]] = []
-        for first in range(0, n, SLICE):
-            count = min(SLICE, n - first)
-
-            def tell(share: float, before: int = done, count: int = count) -> None:
-                if progress is not None:
-                    progress((before + share * count) / total)
-
-            name = f"{split}-{first:06d}-{count}"
-            found = None if kept is None else kept.load(name)
-            if found is None:
-                found = _slice(spec, finest, ways, spec.seed + SEED_OF_SPLIT[split], first, count, device, tell)
-                if kept is not None:
-                    kept.save(name, found)
-            tell(1.0)
-            parts.append(found)
-            done += count
-        by_rung = {rung: _by_component([part[str(rung)] for part in parts]) for rung in ways}
-        splits[split] = SplitFields(
-            values=by_rung[finest.rung] if by_rung else _by_component([part[str(finest.rung)] for part in parts]),
-            valid=None,
-            times=None,
-            clusters=np.arange(n),
-            by_rung=by_rung or None,
-        )
-    return splits, _floor(spec, rungs, device, kept)
+    for split, made in slice_by_slice(spec.trajectories, make, size=SLICE, kept=kept, tell=tell).items():
+        by_rung = {rung: _by_component(made, str(rung)) for rung in rungs if str(rung) in made[0]}
+        values = by_rung[finest.rung] if by_rung else _by_component(made, "fields")
+        splits[split] = SplitFields.independent(values, by_rung)
+    return splits, floor_of([kept.made("floor", lambda: _floor(spec, rungs, device))], rungs)
 
 
-def _slice(
-    spec: Options,
-    finest: Grid,
-    ways: tuple[int, ...],
-    seed: int,
-    first: int,
-    count: int,
-    device: str,
-    tell: Callable[[float], None],
-) -> dict[str, np.ndarray]:
-    """Some trajectories: solved on each rung of `ways`, or, without any, the truth restricted to the finest rung."""
-    if ways:
-        solved = solve_rungs_3d(
-            spec.truth, ways, n_trajectories=count, first=first, seed=seed, device=device, progress=tell
-        )
-        return {str(rung): fields.numpy() for rung, fields in solved.items()}
-    truth = solve_truth_3d(
-        spec.truth, n_trajectories=count, first=first, seed=seed, onto=finest, device=device, progress=tell
-    )
-    return {str(finest.rung): truth.numpy()}
-
-
-def _by_component(parts: list[np.ndarray]) -> dict[str, np.ndarray]:
+def _by_component(made: Sequence[Made], name: str) -> dict[str, np.ndarray]:
     """Slices (sample, time, 3, z, y, x) as one array a component."""
-    return {name: np.concatenate([part[:, :, i] for part in parts]) for i, name in enumerate(COMPONENTS)}
+    return {component: np.concatenate([part[name][:, :, i] for part in made]) for i, component in enumerate(COMPONENTS)}
 
 
-def _floor(spec: Options, rungs: tuple[int, ...], device: str, kept: Slices | None) -> dict[int, float]:
+def _floor(spec: Options, rungs: tuple[int, ...], device: str) -> Made:
     """The first windows of the test split once more, kept whole on the truth's grid and solved on twice it."""
     if not spec.floor_windows:
         return {}
-    found = None if kept is None else kept.load("floor")
-    if found is None:
-        truth, seed = spec.truth, spec.seed + SEED_OF_SPLIT["test"]
-        windows = min(spec.floor_windows, spec.trajectories["test"])
-        frames = solve_truth_3d(truth, n_trajectories=windows, seed=seed, device=device)
-        floor = truth_floor_3d(
-            frames, truth, interval=spec.interval, onto=rungs, n_windows=spec.floor_windows, device=device
-        )
-        found = {"rungs": np.array(list(floor)), "floor": np.array(list(floor.values()))}
-        if kept is not None:
-            kept.save("floor", found)
-    return dict(zip(found["rungs"].tolist(), found["floor"].tolist(), strict=True))
+    truth, seed = spec.truth, spec.seed + SEED_OF_SPLIT["test"]
+    windows = min(spec.floor_windows, spec.trajectories["test"])
+    frames = solve_truth_3d(truth, n_trajectories=windows, seed=seed, device=device)
+    floor = truth_floor_3d(
+        frames, truth, interval=spec.interval, onto=rungs, n_windows=spec.floor_windows, device=device
+    )
+    return {f"floor-{rung}": np.array(error) for rung, error in floor.items()}

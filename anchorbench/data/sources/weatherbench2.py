@@ -30,12 +30,11 @@ from pydantic import Field, field_validator
 from anchorbench.config import Frozen
 from anchorbench.data.geographic import Geography, geography, is_own, onto_box, variance
 from anchorbench.data.sources import Ask, Loaded, SplitFields
+from anchorbench.data.splits import SPLITS, Split
 from anchorbench.data.zarr_parts import ZarrParts
 from anchorbench.errors import ConfigError, DownloadError, unknown
 from anchorbench.fields import Grid
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Store = Literal["64x32", "240x121", "1440x721"]
 
 GRAVITY = 9.80665  # m/s², as ECMWF divides geopotential by
