@@ -150,6 +150,12 @@ class RunSpec(Frozen):
     input_rung: int | None = Field(
         default=None, description="of super_resolve: where the inputs are", exclude_if=lambda rung: rung is None
     )
+    time_factor: int = Field(
+        default=1,
+        ge=1,
+        description="of super_resolve: frames that are asked for within the newest input frame, which is their mean",
+        exclude_if=lambda factor: factor == 1,
+    )
     fields: int | None = Field(
         default=None,
         ge=1,
@@ -184,6 +190,14 @@ class RunSpec(Frozen):
             path, _, name = self.model.rpartition(":")
             values["model"] = f"{Path(path).name}:{name}"
         return digest_of(values)
+
+    def scored(self, rungs: Sequence[int]) -> tuple[int, ...]:
+        """Of a ladder's rungs those where a prediction is asked for: to super-resolve, those above the input's.
+
+        The input's own too where time is refined.
+        """
+        lowest = 0 if self.input_rung is None else self.input_rung + (self.time_factor == 1)
+        return tuple(rung for rung in rungs if rung >= lowest)
 
     @property
     def folder(self) -> str:

@@ -64,6 +64,7 @@ OTHER = {
     "lead": 2,
     "frames_in": 4,
     "input_rung": 8,
+    "time_factor": 3,
     "fields": 4,
     "model": "unet",
     "model_options": {"width": 9},

@@ -66,7 +66,16 @@ def folder(tmp_path_factory):
 
 
 def test_the_readme_shows_commands():
-    assert {shlex.split(c)[1] for c in COMMANDS} == {"fetch", "train", "report", "list", "sweep"}
+    assert {shlex.split(c)[1] for c in COMMANDS} == {
+        "fetch",
+        "train",
+        "report",
+        "list",
+        "sweep",
+        "tutorial",
+        "diagnose",
+        "doctor",
+    }
 
 
 def test_no_placeholder_stands_in_the_documents():

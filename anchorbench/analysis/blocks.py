@@ -1,14 +1,14 @@
 """Clusters that follow one another in one record: their interval is made of blocks in time.
 
 Blocks of radar or reanalysis share a weather system with their neighbours, so their influences z_·c are no independent
-draws, and the interval over C of them is too narrow: with a correlation of 0.5 between neighbours it covers 87 %, with
+draws, and the interval over C of them is too narrow: with a correlation of 0.5 between neighbours it covers 88 %, with
 0.7 81 %.  Sums over q stretches of neighbours are nearly independent, whatever the correlation inside a stretch, and
 Student's t with q − 1 degrees of freedom does the rest:
 
     x_s,q = Σ_{c in stretch q} x_sc,   q = 1 ... Q
 
 Source: Ibragimov and Müller, Journal of Business & Economic Statistics 28 (2010), for few groups and t; the number six
-is ours, measured in tests/analysis (94 % and 92 % in the two cases above, of 24 clusters).
+is ours, measured in tests/analysis (93 % and 90 % in the two cases above, of 24 clusters).
 """
 
 from __future__ import annotations

@@ -37,6 +37,10 @@ Array = NDArray[np.float64]
 SEEDS_FOR_RANDOM = 3
 """Below three seeds their spread says too little: the interval is given these seeds."""
 
+TWO_CLUSTERS = 1.5
+"""Degrees of freedom of the clusters below which ν is 2 at most: their variance, often estimated far too small, would
+else lend the interval the seeds' degrees.  Two clusters and eight seeds cover 87 % without, 92 % with it."""
+
 GIVEN_SEEDS = "interval given these seeds: below three, their own spread is not in it"
 ONE_CLUSTER = "no interval: it takes two trajectories or more"
 
@@ -114,7 +118,7 @@ def spread(parts: Sequence[Part]) -> tuple[Array, Array, bool]:
     The runs saw the same clusters (paired), and their seeds are independent; so clusters add before squaring, seeds
     after.  Degrees of freedom: 1/ν = Σ f^{3/2} / ν over the parts' shares f of V.  Satterthwaite's exponent is 2, right
     where the shares are known; with three seeds they are estimated so badly that 2 covers 92 % when seeds and clusters
-    weigh alike, and 1 (Cochran's rule) 97 %.
+    weigh alike, and 1 (Cochran's rule) 97 %.  Where one cluster holds nearly all, or there are two, ν is 2 at most.
 
     Raises AnchorbenchError where the runs have different clusters.
     """
@@ -148,6 +152,7 @@ def spread(parts: Sequence[Part]) -> tuple[Array, Array, bool]:
     inverse = (v_cluster / whole) ** 1.5 / df_cluster + sum((v / whole) ** 1.5 / df for v, df in seeds)
     fewest = np.min([df_cluster, *(df for _, df in seeds)], axis=0)
     df = np.where(variance > 0, 1.0 / np.where(inverse > 0, inverse, 1.0), fewest)
+    df = np.where(df_cluster < TWO_CLUSTERS, np.minimum(df, 2.0), df)
     return variance, np.maximum(df, fewest), False
 
 

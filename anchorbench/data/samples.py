@@ -78,6 +78,8 @@ class Batch:
     newest: the channel that holds the newest frame of each target; None where targets are all of the input's
     variables, empty where the inputs lack one.  in_units, out_units: what normalised them, one entry a variable; None
     in a batch that no ladder made.
+    frames_out: of each target variable; above 1 they lie within the newest input frame, which is their mean, and
+    out_units has an entry for each.
     Of `represent` alone: number (B,), which field each item is a frame of, None where item i is field i; time (B,) in
     [−1, 1], None where fields have one frame.
     """
@@ -95,6 +97,7 @@ class Batch:
     out_units: Normaliser | None = None
     number: Tensor | None = None
     time: Tensor | None = None
+    frames_out: int = 1
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -103,11 +106,15 @@ class Batch:
         return replace(self, inputs=inputs, input_mask=input_mask)
 
     def last_frame(self) -> Tensor | None:
-        """The newest input frame of every target variable: (B, C', *grid); None where the inputs lack one."""
+        """The newest input frame of every target, once for each of its frames: (B, C', *grid); None: there is none."""
         if self.newest is None:
-            frames = self.inputs.shape[1] // self.targets.shape[1]
-            return self.inputs[:, frames - 1 :: frames]
-        return self.inputs[:, self.newest] if self.newest else None
+            frames = self.inputs.shape[1] * self.frames_out // self.targets.shape[1]
+            last = self.inputs[:, frames - 1 :: frames]
+        elif self.newest:
+            last = self.inputs[:, self.newest]
+        else:
+            return None
+        return last if self.frames_out == 1 else last.repeat_interleave(self.frames_out, dim=1)
 
     def start(self) -> Tensor | None:
         """What an increment is added to: the newest frame on the targets' grid, (B, C', *out_grid), or None."""
@@ -143,6 +150,7 @@ class Windows:
         self.out_grid = ladder.grid(rung)
         self.grid = self.out_grid if in_rung is None else ladder.grid(in_rung)
         self.frames_in, self.lead, self.normaliser = frames_in, lead, normaliser
+        self.frames_out = 1
         self.device = torch.device(device)
         variables = ladder.spec.variables
         inputs, targets = inputs_of(variables), targets_of(variables)
@@ -208,14 +216,14 @@ class Windows:
                 inputs, mask_in = self._degraded(inputs, mask_in)
             mask_out = self._gathered(self._weights[-1:], sample, asked)[:, 0]
         masked = bool(self._weights)
-        given = _normal(inputs, self._in_units, mask_in[:, None] if masked else None)
+        given = normal(inputs, self._in_units, mask_in[:, None] if masked else None)
         if self._noise:
             drawn = input_noise(tuple(given.shape[1:]), windows, self._split).to(given)
             given = given + self._noise * (torch.where(mask_in[:, None] > 0, drawn, 0.0) if masked else drawn)
         static = None if self.static is None else self.static.expand(len(windows), *self.static.shape)
         return Batch(
             inputs=given.flatten(1, 2),
-            targets=_normal(targets, self._out_units, mask_out if masked else None),
+            targets=normal(targets, self._out_units, mask_out if masked else None),
             grid=self.grid,
             out_grid=self.out_grid,
             clusters=torch.from_numpy(self._clusters[sample]).to(self.device),
@@ -263,7 +271,7 @@ def gather(values: np.ndarray, sample: np.ndarray, frames: np.ndarray) -> np.nda
     return out
 
 
-def _normal(u: Tensor, units: Normaliser, weights: Tensor | None) -> Tensor:
+def normal(u: Tensor, units: Normaliser, weights: Tensor | None) -> Tensor:
     """Normalised; 0 where nothing is valid."""
     u = units.apply(u)
     return u if weights is None else torch.where(weights > 0, u, u.new_zeros(()))

@@ -39,7 +39,8 @@ class Plan:
 
     rungs: of the ladder.  train_grid: the grid of ρ₀.  increment: the model adds to the newest frame.  ladder: for who
     asks for its equation.  lead: time steps from input to target.  fields, frames: of `represent`, how many fields are
-    fitted and the frames of each.
+    fitted and the frames of each.  input_rung, time_factor: of `super_resolve`, where the inputs are and how many
+    frames are asked for in one of them.
     """
 
     rungs: tuple[int, ...]
@@ -50,6 +51,8 @@ class Plan:
     lead: int = 1
     fields: int | None = None
     frames: int = 1
+    input_rung: int | None = None
+    time_factor: int = 1
 
     @classmethod
     def of(cls, ladder: LadderSpec, train_rung: int, *, increment: bool = True, lead: int = 1) -> Plan:

@@ -132,11 +132,15 @@ class MeanAndDenoiser(Forecaster):
 
 
 class TwoNetworks(nn.Module):
-    """The built model and its second copy, called alike: forward(inputs, grid, out_grid), of the mean unless told."""
+    """The built model and its second copy, called alike: forward(inputs, grid, out_grid), of the mean unless told.
+
+    A model that has a denoiser of its own (`as_denoiser()`) gives that in place of the copy.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.mean, self.denoiser = model, redrawn(model)
+        own = getattr(model, "as_denoiser", None)
+        self.mean, self.denoiser = model, redrawn(model) if own is None else own()
 
     def forward(self, inputs: Tensor, grid: Grid, out_grid: Grid, denoising: bool = False) -> Tensor:
         return call(self.denoiser if denoising else self.mean, inputs, grid, out_grid)

@@ -12,18 +12,21 @@ the mean.  `two_stage` makes it one (Mardani et al. 2025).  The published sample
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from anchorbench.config import Frozen, targets_of
 from anchorbench.data.samples import Batch
-from anchorbench.methods.base import Method, Plan, mean_square
+from anchorbench.fields.conserve import Taper
+from anchorbench.methods.base import Forecaster, Method, Plan, mean_square
 from anchorbench.methods.denoiser import Denoising, MeanAndDenoiser, denoiser_channels
+from anchorbench.methods.finish import Conserve, Finish
 from anchorbench.methods.noise import Prediction, Shape, ancestral_sample, fast_sample, schedule
 from anchorbench.methods.noise_fields import NoiseFields, NoiseKind
+from anchorbench.methods.scale import Setting, setting
 
 
 class DiffusionOptions(Frozen):
@@ -50,6 +53,42 @@ class DiffusionOptions(Frozen):
         default="measured", description="measured: the residual is divided by its spread in training; none: published"
     )
     members: int = Field(default=8, ge=1, description="of the ensemble whose mean is scored")
+    denoiser: Literal["residual", "none"] = Field(
+        default="residual", description="none: the mean alone, one member", exclude_if=lambda kind: kind == "residual"
+    )
+    relu: bool = Field(default=False, description="nothing below 0 in physical units", exclude_if=lambda on: not on)
+    conserve: Conserve = Field(
+        default="none",
+        description="of super_resolve under block_mean: give the members the mass of the newest coarse frame, of the "
+        "whole sample (tile, published) or cell by cell",
+        exclude_if=lambda how: how == "none",
+    )
+    taper: Taper = Field(
+        default="identity", description="f of `tile`: where the mass goes", exclude_if=lambda f: f == "identity"
+    )
+    threshold: float = Field(
+        default=0.0, ge=0, description="of f, in units of the largest coarse value", exclude_if=lambda t: t == 0
+    )
+    scale: Literal["none", "published"] = Field(
+        default="none",
+        description="published: beta_max and f (taper and threshold) by the factors in space and time, from the "
+        "published table or our rule between its pairs",
+        exclude_if=lambda scale: scale == "none",
+    )
+    frozen: tuple[Literal["beta_max", "f"], ...] = Field(
+        default=(), description="of scale: what keeps the value that is set here", exclude_if=lambda names: not names
+    )
+
+    @field_validator("frozen", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, names: Any) -> Any:
+        return (names,) if isinstance(names, str) else names
+
+    @model_validator(mode="after")
+    def _tapers(self) -> Self:
+        if self.taper == "log" and self.threshold == 0 and (self.scale == "none" or "f" in self.frozen):
+            raise ValueError("the taper log takes a threshold above 0")
+        return self
 
 
 class Diffusion(Method):
@@ -65,16 +104,36 @@ class Diffusion(Method):
 
     def __init__(self, plan: Plan, options: Mapping[str, Any]) -> None:
         super().__init__(plan, options)
-        chosen = self.options
-        self.targets = 1 if plan.ladder is None else len(targets_of(plan.ladder.variables))
-        self.kept = schedule(
-            chosen.schedule, steps=chosen.noise_steps, beta_min=chosen.beta_min, beta_max=chosen.beta_max
-        )
+        chosen, by_scale = self.options, self.scale
+        self.targets = plan.time_factor * (1 if plan.ladder is None else len(targets_of(plan.ladder.variables)))
+        beta_max = chosen.beta_max if by_scale is None or "beta_max" in chosen.frozen else by_scale.beta_max
+        self.kept = schedule(chosen.schedule, steps=chosen.noise_steps, beta_min=chosen.beta_min, beta_max=beta_max)
+
+    @property
+    def scale(self) -> Setting | None:
+        """What the factors of the task choose; None where nothing is to be chosen."""
+        if self.options.scale == "none":
+            return None
+        given = self.plan.input_rung or self.plan.train_rung
+        return setting(self.plan.train_rung / given, self.plan.time_factor)
 
     def extra_channels(self) -> int:
-        return denoiser_channels(self.targets)
+        return denoiser_channels(self.targets) if self.options.denoiser == "residual" else 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
+        trained = self._wrapped(model)
+        chosen, by_scale = self.options, self.scale
+        if chosen.relu or chosen.conserve != "none":
+            f, threshold = chosen.taper, chosen.threshold
+            if by_scale is not None and "f" not in chosen.frozen:
+                f, threshold = by_scale.taper, by_scale.threshold
+            # Of the module, so that what it learns of the data is saved with the weights.
+            trained.finish = Finish(relu=chosen.relu, conserve=chosen.conserve, f=f, threshold=threshold)
+        return trained
+
+    def _wrapped(self, model: nn.Module) -> nn.Module:
+        if self.options.denoiser == "none":
+            return Forecaster(model, increment=self.plan.increment)
         return MeanAndDenoiser(
             model,
             targets=self.targets,
@@ -85,6 +144,10 @@ class Diffusion(Method):
         )
 
     def loss(self, trained: nn.Module, batch: Batch, *, step: int, rng: torch.Generator) -> Tensor:
+        if (finish := getattr(trained, "finish", None)) is not None and trained.training:
+            finish.see(batch)
+        if self.options.denoiser == "none":
+            return super().loss(trained, batch, step=step, rng=rng)
         network = cast(MeanAndDenoiser, trained)
         two_stage, warm = self.options.training == "two_stage", step < self.options.mean_steps
         with torch.set_grad_enabled(torch.is_grad_enabled() and (warm or not two_stage)):
@@ -99,6 +162,13 @@ class Diffusion(Method):
         return loss + of_mean if warm else loss
 
     def predict(self, trained: nn.Module, batch: Batch, *, members: int, rng: torch.Generator | None) -> Tensor:
+        finish: Finish | None = getattr(trained, "finish", None)
+        made = self._members(trained, batch, members=members, rng=rng)
+        return made if finish is None else torch.stack([finish(member, batch) for member in made])
+
+    def _members(self, trained: nn.Module, batch: Batch, *, members: int, rng: torch.Generator | None) -> Tensor:
+        if self.options.denoiser == "none":
+            return super().predict(trained, batch, members=members, rng=rng)
         network = cast(Denoising, trained)
         if rng is not None:
             source = NoiseFields.free(batch, rng, **self._noise())

@@ -32,8 +32,6 @@ from anchorbench.methods.represent import Fields, Fit, FitOptions, held_out_erro
 from anchorbench.models.coordinate import Coordinate
 from anchorbench.models.coordinate_options import knob_of
 
-#: Values of hidden layers that are held at once while untrained networks are evaluated.
-HELD = 1 << 25
 #: Frames of a video that its networks are compared with, as published.
 FRAMES = 10
 
@@ -151,8 +149,7 @@ def untrained_spectra(
     rng = torch.Generator().manual_seed(0)
     frames = model.frames
     many = copy.deepcopy(model).initialise(draws, knobs=settings.expand(draws, -1), frames=frames, generator=rng)
-    widest = max(max(w.shape[1], w.shape[2]) for w in many.weights)
-    at_once = max(1, HELD // (grid.n_points * widest))
+    at_once = many.at_once(grid)
     # Draws of a video are at times of their own.
     time = None
     if frames > 1:

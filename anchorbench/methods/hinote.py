@@ -52,9 +52,7 @@ class HinoteMethodOptions(Frozen):
     targets: int = Field(
         default=9, ge=1, description="how many target grids, evenly spaced; 1: the finest alone. Published: any factor"
     )
-    coarsest_target: int | None = Field(
-        default=None, ge=1, description="rung; null: the ladder's coarsest, where the inputs are unless said otherwise"
-    )
+    coarsest_target: int | None = Field(default=None, ge=1, description="rung; null: the inputs' own")
     finest_target: int | None = Field(
         default=None, ge=1, description="rung; null: the train rung. Its ratio to the input's ends the factors trained"
     )
@@ -85,11 +83,11 @@ class Hinote(Method):
         if low > high:
             raise MethodError(
                 f"hinote: the coarsest target, rung {low}, is finer than the finest, rung {high}",
-                do=f"--set method.hinote.coarsest_target={min(plan.rungs)}",
+                do="take a coarser one, or leave it to the inputs' own",
             )
 
     def mix(self) -> dict[int, float]:
-        """Of patches the rung is the patch's own; the inputs are taken to be on the coarsest target's."""
+        """Of patches the rung is the patch's own."""
         seen = [self._seen(rung) for rung in self.target_rungs()]
         return {rung: seen.count(rung) / len(seen) for rung in seen}
 
@@ -132,15 +130,15 @@ class Hinote(Method):
 
     def _range(self) -> tuple[int, int]:
         chosen, home = self.options, self.plan.train_rung
-        return chosen.coarsest_target or min(self.plan.rungs), home if chosen.finest_target is None else (
-            chosen.finest_target
-        )  # fmt: skip
+        given = self.plan.input_rung or min(self.plan.rungs)  # where nobody says, the task takes the coarsest
+        return chosen.coarsest_target or given, chosen.finest_target or home
 
     def _seen(self, rung: int) -> int:
         """The rung on which a target's samples are seen: its own, or the patch's."""
         if self.options.patch is None:
             return rung
-        fine, coarse = (self.plan.train_grid.with_rung(r) for r in (rung, self._range()[0]))
+        given = self.plan.input_rung or min(self.plan.rungs)
+        fine, coarse = (self.plan.train_grid.with_rung(r) for r in (rung, given))
         cut = patch_grid(coarse, fine, self.options.patch).rung
         return cut if self._has(cut) else rung
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -20,6 +21,17 @@ from anchorbench.methods.registry import REFERENCES
 from anchorbench.models.spectral_resize import spectral_resize
 
 Predictor = Callable[[Batch], Tensor]
+
+
+@runtime_checkable
+class HasMembers(Protocol):
+    """A predictor whose mean is that of an ensemble."""
+
+    def __call__(self, batch: Batch) -> Tensor: ...
+
+    def members(self, batch: Batch) -> Tensor: ...
+
+
 UNTRAINED = ("persistence", "interpolate", "bilinear", "bicubic", "fourier", "oracle_lowpass", "solver")
 
 

@@ -9,11 +9,13 @@ each network alone too.  A field's network is then evaluated at the points of ev
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from anchorbench.config import Frozen
 from anchorbench.data.field_windows import FieldWindows
@@ -123,12 +125,41 @@ class Fit(Method):
 
     def loss(self, trained: nn.Module, batch: Batch, *, step: int, rng: torch.Generator) -> Tensor:
         assert isinstance(trained, Fields)
+        at_once, each = trained.model.at_once(batch.out_grid), batch.number is None and len(batch) == trained.fields
+        if each and torch.is_grad_enabled() and at_once < trained.model.networks:
+            return in_parts(trained, batch, at_once)
         return mean_squares(trained.every(batch), batch).sum() / self.plan.frames
 
     def clip(self, trained: nn.Module, most: float) -> None:
         """Σ over a network's own parameters of |∂|², its root at most `most`."""
         grads = [w.grad for w in trained.parameters() if w.grad is not None]
         clip_each(grads, most)
+
+
+def in_parts(trained: Fields, batch: Batch, at_once: int) -> Tensor:
+    """Σ over networks of their mean squares, `at_once` networks at a time, each part's gradient taken while its values
+    are still in the cache.  Its value and gradient are those of the whole.
+    """
+    model, settings = trained.model, trained.settings
+    held = dict(model.named_parameters())
+    # The constants of each network, its setting and its waves, are cut as its weights are.
+    fixed = dict(model.named_buffers())
+    total = batch.targets.new_zeros(())
+    parts: dict[str, list[Tensor]] = {name: [] for name in held}
+    for first in range(0, model.networks, at_once):
+        part = slice(first, first + at_once)
+        own = {name: w[part].detach().requires_grad_() for name, w in held.items()}
+        field = torch.arange(model.networks, device=total.device)[part] // settings
+        mask = None if batch.mask is None else batch.mask[field]
+        some = replace(batch, targets=batch.targets[field], mask=mask)
+        given = (some.targets.new_empty(len(field), 0), some.grid, some.out_grid)
+        u = functional_call(model, {**own, **{name: v[part] for name, v in fixed.items()}}, given)
+        loss = mean_squares(u[:, None], some).sum()
+        for name, g in zip(own, torch.autograd.grad(loss, list(own.values())), strict=True):
+            parts[name].append(g)
+        total = total + loss.detach()
+    # w − w is 0, and its gradient the one that was taken.
+    return total + sum(((w - w.detach()) * torch.cat(parts[name])).sum() for name, w in held.items())
 
 
 def mean_squares(u: Tensor, batch: Batch) -> Tensor:

@@ -39,6 +39,7 @@ from anchorbench.models.options import (
     UnetOptions,
 )
 from anchorbench.models.sr_options import EdsrOptions, HinoteOptions, LiifOptions, LteOptions, SrnoOptions
+from anchorbench.models.unet_attention_options import UnetAttentionOptions
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -149,6 +150,12 @@ BUILT_IN: dict[str, BuiltIn] = {
         "attention over patches, positions in physical units, any grid, 1 to 3 dimensions",
     ),
     "unet": BuiltIn("unet", "UNet", UnetOptions, "U-Net, convolutions in grid points, 2 or 3 dimensions"),
+    "unet_attention": BuiltIn(
+        "unet_attention",
+        "UNetAttention",
+        UnetAttentionOptions,
+        "U-Net over several frames, with attention in time and in windows, 2 or 3 dimensions (Defez et al. 2026)",
+    ),
     "wire": BuiltIn("wire", "Wire", WireOptions, "to represent: complex Gabor wavelets (Saragadam et al. 2023)"),
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +17,12 @@ import xarray as xr
 from torch import Tensor, nn
 
 from anchorbench.analysis import Sums, anomalies, budget, score
+from anchorbench.analysis.members import corrected, member_sums, rain_cap, spread_of
 from anchorbench.config import inputs_of, targets_of
 from anchorbench.data.samples import Batch
 from anchorbench.errors import RunError
 from anchorbench.fields import Grid, Restriction, covers_sphere, project, prolong, radial_spectrum
-from anchorbench.methods.references import Predictor, build_reference
+from anchorbench.methods.references import HasMembers, Predictor, build_reference
 from anchorbench.runs.price import SolverPrice, solver_price
 from anchorbench.runs.selection import keep_selection
 from anchorbench.runs.session import Session
@@ -38,6 +39,9 @@ class RungResult:
 
     sums: Sums
     coarse: Sums | None = None
+    spread: Sums | None = None  # what a finite ensemble adds to `sums`, and to `coarse` below
+    coarse_spread: Sums | None = None
+    members: int = 1
     spectra: dict[str, np.ndarray] = field(default_factory=dict)
     fields: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -85,13 +89,28 @@ def evaluate(
     run.replace("curve.nc", lambda part: write_curve(part, session, results, price=price))
 
 
-def method_predictor(session: Session, trained: nn.Module) -> Predictor:
-    """Mean of the method's members, float32."""
+@dataclass(frozen=True)
+class MethodPredictor:
+    """The mean of a method's members, float32; or the members themselves."""
 
-    def predict(batch: Batch) -> Tensor:
-        return session.method.predict(trained, batch, members=1, rng=None).mean(0).float()
+    session: Session
+    trained: nn.Module
 
-    return predict
+    def __call__(self, batch: Batch) -> Tensor:
+        return self.members(batch).mean(0)
+
+    def members(self, batch: Batch) -> Tensor:
+        """(M, B, C', *out_grid), float32."""
+        return self.session.method.predict(self.trained, batch, members=1, rng=None).float()
+
+
+def method_predictor(session: Session, trained: nn.Module) -> MethodPredictor:
+    return MethodPredictor(session, trained)
+
+
+def members_of(predict: Predictor, batch: Batch) -> Tensor:
+    """(M, B, C', *out_grid); M is 1 of what has no members."""
+    return predict.members(batch) if isinstance(predict, HasMembers) else predict(batch)[None]
 
 
 def coarse_input(batch: Batch, home: Batch, session: Session) -> Batch:
@@ -128,8 +147,9 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
     taper: Literal["hann"] | None = None if all(grid.periodic) else "hann"
     for first in range(0, len(windows), size):
         numbers = range(first, min(first + size, len(windows)))
-        batch = windows.batch(numbers)
-        out = predict(batch)
+        given = windows.batch(numbers)
+        batch, members = frame_by_frame(given), apart(members_of(predict, given), given.frames_out, axis=2)
+        out = members.mean(0) if len(members) > 1 else members[0]
         common: dict[str, Any] = {
             "grid": grid,
             "band": band,
@@ -139,14 +159,17 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
             "n_clusters": windows.n_clusters,
             "channel_scale": scale,
         }
-        part = RungResult(_scored(out, batch.targets, usual, **common))
+        part = RungResult(_scored(members, batch.targets, usual, **common))
+        if len(members) > 1 or is_rain(session):
+            part.sums = part.sums.joined(_of_members(session, members, batch, windows.n_clusters))
         if at_home is not None:
             home_batch = at_home.batch(numbers)
-            home = predict(home_batch)
+            at_band = apart(members_of(predict, home_batch), home_batch.frames_out, axis=2)
             # In float64: its flatness is asserted far below what float32 would leave.
-            upsampled = prolong(home.double(), grid, how=how)
+            upsampled = torch.stack([prolong(member.double(), grid, how=how) for member in at_band])
             part.coarse = _scored(upsampled, batch.targets, usual, **common)
             if rung > band.rung:
+                home = at_band.mean(0) if len(at_band) > 1 else at_band[0]
                 # What is super-resolved is below ρ₀ already: information is held as it is.
                 held = out if session.spec.input_rung else predict(coarse_input(batch, home_batch, session))
                 part.sums = part.sums.joined(budget(out, held, home, batch.targets, **common))
@@ -157,7 +180,7 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
             part.spectra["k"] = spectrum.k.cpu().numpy()
         fields = {} if result is None else result.fields
         if shown in numbers:
-            fields = _one_window(session, batch, out, pick=shown - first)
+            fields = _one_window(session, batch, out, pick=(shown - first) * given.frames_out)
         if result is None:
             result = part
         else:
@@ -169,15 +192,63 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
         result.fields = fields
     if result is None:
         raise RunError(f"the test split of {ladder.spec.name} holds no window")
+    result.sums = corrected(result.sums)
+    result.coarse = None if result.coarse is None else corrected(result.coarse)
     for name in ("prediction", "truth", "error"):
-        result.spectra[name] = result.spectra[name] / len(windows)
+        result.spectra[name] = result.spectra[name] / (len(windows) * windows.frames_out)
     return result
 
 
-def _scored(u: Tensor, truth: Tensor, usual: Tensor | None, *, band: Grid, how: Restriction, **common: Any) -> Sums:
-    """The score, and with a climatology the sums of the anomaly correlation."""
+def _scored(
+    members: Tensor, truth: Tensor, usual: Tensor | None, *, band: Grid, how: Restriction, **common: Any
+) -> Sums:
+    """The score of the mean, of several members what their number adds to it, and with a climatology the anomalies'."""
+    u = members.mean(0) if len(members) > 1 else members[0]
     sums = score(u, truth, band=band, how=how, **common)
+    if len(members) > 1:
+        sums = sums.joined(spread_of(members, band=band, how=how, **common))
     return sums if usual is None else sums.joined(anomalies(u, truth, usual, **common))
+
+
+def _of_members(session: Session, members: Tensor, batch: Batch, n_clusters: int) -> Sums:
+    """CRPS and its kin in the variable's unit; of rain also with all amounts cut at the published cap."""
+    units, ladder = session.target_units, session.ladder.spec
+    physical, truth = units.undo(members.flatten(0, 1)).unflatten(0, members.shape[:2]), units.undo(batch.targets)
+    return member_sums(
+        physical,
+        truth,
+        grid=batch.out_grid,
+        weights=batch.mask,
+        clusters=batch.clusters,
+        n_clusters=n_clusters,
+        cap=rain_cap(ladder.time_step, ladder.time_unit) if is_rain(session) else None,
+    )
+
+
+def is_rain(session: Session) -> bool:
+    """Whether the headline is an amount of rain: then its members' scores are kept of a single one too."""
+    variables = session.ladder.spec.variables
+    return variables[targets_of(variables)[0]].units == "mm"
+
+
+def frame_by_frame(batch: Batch) -> Batch:
+    """Each target frame as a sample of its own: what is scored.  Untouched where there is one frame."""
+    n = batch.frames_out
+    if n == 1:
+        return batch
+    return replace(
+        batch,
+        targets=apart(batch.targets, n, axis=1),
+        mask=None if batch.mask is None else batch.mask.repeat_interleave(n, dim=0),
+        clusters=batch.clusters.repeat_interleave(n),
+    )
+
+
+def apart(u: Tensor, frames: int, *, axis: int) -> Tensor:
+    """(..., B, variable · frame, *grid) -> (..., B · frame, variable, *grid); axis: of the channels."""
+    if frames == 1:
+        return u
+    return u.unflatten(axis, (-1, frames)).movedim(axis + 1, axis).flatten(axis - 1, axis)
 
 
 def has_climatology(session: Session) -> bool:
@@ -263,11 +334,9 @@ def write_curve(
     names = sorted({name for r in results.values() for name in r.sums})
     for name in names:
         data[name] = (("rung", "cluster", "channel"), _stacked([r.sums for r in results.values()], name))
-    if any(r.coarse is not None for r in results.values()):
-        for name in results[rungs[-1]].sums:
-            if not name.startswith("budget"):
-                stacked = _stacked([r.coarse for r in results.values()], name)
-                data[f"{COARSE}_{name}"] = (("rung", "cluster", "channel"), stacked)
+    for name in next(([*r.coarse] for r in results.values() if r.coarse is not None), []):
+        stacked = _stacked([r.coarse for r in results.values()], name)
+        data[f"{COARSE}_{name}"] = (("rung", "cluster", "channel"), stacked)
     for name in ("prediction", "truth", "error"):
         rows = [np.pad(r.spectra[name], (0, rings - len(r.spectra[name])), constant_values=np.nan)
                 for r in results.values()]  # fmt: skip

@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from anchorbench.config import LadderSpec, RunSpec, inputs_of, targets_of
 from anchorbench.data.ladder import Ladder
 from anchorbench.data.samples import Batch, Normaliser
+from anchorbench.data.space_time_windows import each_frame
 from anchorbench.errors import AnchorbenchError, ConfigError, MethodError, ModelError
 from anchorbench.fields import Grid
 from anchorbench.methods.hybrid import Hybrid
@@ -256,12 +257,13 @@ def _noise(session: Session, rung: int) -> Batch:
     units = Normaliser((1.0,) * len(variables), (0.1,) * len(variables))
     batch = Batch(
         inputs=field(session.spec.frames_in * len(inputs), given),
-        targets=field(len(targets), grid),
+        targets=field(session.spec.time_factor * len(targets), grid),
         grid=given,
         out_grid=grid,
         clusters=torch.zeros(1, dtype=torch.long),
         in_units=units.only(inputs),
-        out_units=units.only(targets),
+        out_units=each_frame(units.only(targets), session.spec.time_factor),
+        frames_out=session.spec.time_factor,
     )
     return batch if inputs == targets else replace(batch, newest=())
 

@@ -5,18 +5,30 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from anchorbench.config import Frozen, Preset, RunSpec, TrainOptions, digest_of, load_preset, merged, validated
+from anchorbench.config import (
+    Frozen,
+    Preset,
+    RunSpec,
+    TrainOptions,
+    digest_of,
+    inputs_of,
+    load_preset,
+    merged,
+    validated,
+)
 from anchorbench.data.fetch import Request
 from anchorbench.data.ladder import Ladder
 from anchorbench.errors import ConfigError, LadderError, ModelError, unknown
 from anchorbench.methods.base import Plan
 from anchorbench.methods.references import available
 from anchorbench.methods.registry import METHODS, REPRESENT, build_method, check_method
+from anchorbench.methods.scale import setting
 from anchorbench.models.coordinate_options import COORDINATE_NETWORKS
 from anchorbench.models.registry import BUILT_IN, build, validate_options
 from anchorbench.runs.footing import FOOTINGS, Footing, doubled, on_footing
@@ -44,8 +56,21 @@ class TaskOptions(Frozen):
     input_rung: int | None = Field(
         default=None, description="of super_resolve: where the inputs are; null: the ladder's coarsest rung"
     )
+    factor: int | None = Field(
+        default=None, ge=1, description="of super_resolve: points of the train rung to one of the inputs' rung, an axis"
+    )
+    time_factor: int = Field(
+        default=1,
+        ge=1,
+        description="of super_resolve: frames that are asked for within the newest input frame, which is their mean",
+    )
     fields: int | None = Field(default=None, ge=1, description="of represent: how many fields; null: the preset's")
-    frames: int | None = Field(default=None, ge=1, description="of represent: of each field; null: one")
+    frames: int | None = Field(
+        default=None,
+        ge=1,
+        description="of represent: of each field; of super_resolve with a time factor: coarse frames given.  "
+        "null: one; with a time factor the published number for the factors, as far as a sample of the ladder reaches",
+    )
 
 
 def plan_runs(
@@ -215,7 +240,13 @@ def _method_spec(
         raise ModelError(f"represent takes networks from coordinates to values, not {model}", do=f"one of {known}")
     if task != REPRESENT and model in COORDINATE_NETWORKS:
         raise ModelError(f"{model} knows places and no fields: it cannot {task}", do="--task represent")
-    model_options = validate_options(model, merged(preset.models.get(model, {}), settings.get("model", {})))
+    asked = merged(preset.models.get(model, {}), settings.get("model", {}))
+    if model in BUILT_IN:
+        # What a model must know of the task's channels, and nobody said.
+        channels = {"frames": common["frames_in"], "variables": len(inputs_of(ladder.spec.variables))}
+        own = BUILT_IN[model].options.model_fields
+        asked |= {name: n for name, n in channels.items() if name in own and asked.get(name) is None}
+    model_options = validate_options(model, asked)
     if double_width:
         model_options = doubled(model, model_options)
     if model not in BUILT_IN:
@@ -223,9 +254,14 @@ def _method_spec(
         build(model, in_channels=2, out_channels=1, grid=ladder.grid(rung), options=model_options)
     # `method.NAME.option` is meant for one of several methods, `method.option` for all that are asked for.
     given = settings.get("method", {})
-    own = {name: value for name, value in given.items() if name not in METHODS}
-    method_options = merged(preset.methods.get(method, {}), own, given.get(method, {}))
-    checked = build_method(method, Plan.of(ladder.spec, rung), method_options, task=task)
+    for_all = {name: value for name, value in given.items() if name not in METHODS}
+    method_options = merged(preset.methods.get(method, {}), for_all, given.get(method, {}))
+    plan = replace(
+        Plan.of(ladder.spec, rung), input_rung=common.get("input_rung"), time_factor=common.get("time_factor", 1)
+    )
+    checked = build_method(method, plan, method_options, task=task)
+    if getattr(checked.options, "conserve", "none") != "none":
+        require_cells(ladder, task=task, given=plan.input_rung)
     given_train = settings.get("train", {})
     usual = merged(preset.train, preset.trains.get(model, {}))
     if task == REPRESENT:
@@ -248,6 +284,18 @@ def _method_spec(
     )
 
 
+def require_cells(ladder: Ladder, *, task: str, given: int | None) -> None:
+    """Raises ConfigError where the inputs are no means over cells of all finer rungs: there is no mass to keep."""
+    if task != "super_resolve" or given is None or ladder.spec.restriction != "block_mean":
+        raise ConfigError(
+            f"method.conserve keeps the mass of a coarser input under block_mean, not in {task} under "
+            f"{ladder.spec.restriction}",
+            do="--task super_resolve",
+        )
+    if apart := [r for r in ladder.rungs if r > given and r % given]:
+        raise ConfigError(f"method.conserve: the cells of rung {given} are no whole number of those of {apart}")
+
+
 def _common(request: Request, ladder: Ladder, *, task: str, rung: int, options: TaskOptions) -> dict[str, Any]:
     """What all runs of a task share.  Raises ConfigError where the dataset is not made for the task."""
     entry = request.entry
@@ -259,21 +307,26 @@ def _common(request: Request, ladder: Ladder, *, task: str, rung: int, options: 
         frames = getattr(request.options, "frames", math.inf)
         if frames_in + lead > frames:
             raise ConfigError(f"{frames} frames a sample are too few for {frames_in} in and lead {lead}")
+    refined = options.time_factor > 1
     if task == "super_resolve":
-        given = ladder.rungs[0] if options.input_rung is None else options.input_rung
-        _require(ladder, given)
-        if given >= rung:
+        given = input_rung(ladder, rung, options)
+        if given > rung or (given == rung and not refined):
             raise ConfigError(
                 f"super_resolve: the inputs' rung {given} is not coarser than the train rung {rung}",
                 do=f"--set task.input_rung={ladder.rungs[0]}, or a finer --train-rung",
             )
         extra = {"input_rung": given}
-    elif options.input_rung is not None:
-        raise ConfigError(f"task.input_rung belongs to super_resolve, not to {task}")
+        if refined:
+            extra["time_factor"] = options.time_factor
+            frames_in = coarse_frames(request, rung / given, options)
+    elif options.input_rung is not None or options.factor is not None or refined:
+        raise ConfigError(f"task.input_rung and the factors belong to super_resolve, not to {task}")
     if task == REPRESENT:
         extra, frames_in = {"fields": options.fields or 1}, options.frames or 1
-    elif options.fields is not None or options.frames is not None:
-        raise ConfigError(f"task.fields and task.frames belong to represent, not to {task}")
+    elif options.fields is not None or (options.frames is not None and not refined):
+        raise ConfigError(
+            f"task.fields belongs to represent, task.frames to it or to a time factor of super_resolve, not to {task}"
+        )
     return {
         **extra,
         "ladder": ladder.spec.digest,
@@ -286,6 +339,44 @@ def _common(request: Request, ladder: Ladder, *, task: str, rung: int, options: 
     }
 
 
+def input_rung(ladder: Ladder, rung: int, options: TaskOptions) -> int:
+    """Where the inputs are: what was asked for, by number or by factor, else the coarsest rung.
+
+    Raises ConfigError for both at once, LadderError for a rung that there is not.
+    """
+    if options.factor is None:
+        given = ladder.rungs[0] if options.input_rung is None else options.input_rung
+        _require(ladder, given)
+        return given
+    if options.input_rung is not None:
+        raise ConfigError("the inputs' rung is given by task.input_rung or by the factor, not by both")
+    if rung % options.factor or rung // options.factor not in ladder.rungs:
+        held = ", ".join(f"{rung // r}" for r in ladder.rungs if r <= rung and rung % r == 0)
+        raise LadderError(
+            f"ladder {ladder.spec.name} has no rung {options.factor} times coarser than {rung}; factors there: {held}",
+            do="without --set data.rungs and --train-rung, --factor makes a ladder that holds it",
+        )
+    return rung // options.factor
+
+
+def coarse_frames(request: Request, factor: float, options: TaskOptions) -> int:
+    """L: as asked for, else as published for the factors, but no more than a sample of the ladder holds.
+
+    Raises ConfigError where the fields have no time, or a sample is too short.
+    """
+    if request.entry.time is None:
+        raise ConfigError(f"dataset '{request.entry.name}' has no time to refine", do="leave the time factor out")
+    frames: float = getattr(request.options, "frames", math.inf)
+    most = frames // options.time_factor
+    wanted = options.frames or min(setting(factor, options.time_factor).frames, max(1, most))
+    if wanted > most:
+        raise ConfigError(
+            f"{frames} frames a sample are too few for {wanted} coarse frames of {options.time_factor} each",
+            do=f"--set data.frames={wanted * options.time_factor}",
+        )
+    return int(wanted)
+
+
 def file_digest(model: str) -> str | None:
     """SHA-256 of the file of a user's own model; None for a model that has a name, or whose file is gone."""
     path = Path(model.rpartition(":")[0]) if ":" in model else None
@@ -296,5 +387,6 @@ def group_key(spec: RunSpec) -> str:
     """Runs with one key belong on one figure: the same ladder, task, lead and scored band."""
     parts = [spec.ladder, spec.task, spec.lead, spec.frames_in, spec.band_rung, spec.protocol]
     parts += [] if spec.input_rung is None else [spec.input_rung]
+    parts += [] if spec.time_factor == 1 else [f"time x{spec.time_factor}"]
     parts += [] if spec.fields is None else [f"{spec.fields} fields"]
     return digest_of(parts)[:12]

@@ -67,7 +67,7 @@ class Subject:
     @property
     def rungs(self) -> tuple[int, ...]:
         """Every rung that a prediction can be asked on, of a `native` run too."""
-        return tuple(rung for rung in self.session.ladder.rungs if rung > (self.session.spec.input_rung or 0))
+        return self.session.spec.scored(self.session.ladder.rungs)
 
     @property
     def solver(self) -> Predictor | None:

@@ -26,7 +26,7 @@ from anchorbench.analysis.foretelling import Foretelling, foretelling
 from anchorbench.analysis.image_scores import MOST_PSNR, ssim
 from anchorbench.data.field_windows import FieldWindows
 from anchorbench.data.samples import Batch, Windows
-from anchorbench.methods.fresh import HELD, Selecting
+from anchorbench.methods.fresh import Selecting
 from anchorbench.methods.represent import Fields, held_out_errors
 from anchorbench.models.coordinate_options import knob_of
 from anchorbench.runs.session import Session
@@ -140,7 +140,7 @@ def _scores(session: Session, trained: Fields, rung: int, extent: Tensor) -> tup
     """
     windows = session.test_windows(rung)
     settings, grid = trained.settings, windows.out_grid
-    at_once = max(1, HELD // (grid.n_points * max(trained.model.width, trained.model.embedded)))
+    at_once = trained.model.at_once(grid)
     peaks = torch.zeros(len(windows), settings)
     likeness = torch.full((len(windows), settings), torch.nan)
     for window in range(len(windows)):

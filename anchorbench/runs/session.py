@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from anchorbench.config import RunSpec, inputs_of, targets_of
 from anchorbench.data.field_windows import FieldWindows, Part
 from anchorbench.data.ladder import Ladder, Split, TrainingView
 from anchorbench.data.samples import Batch, Normaliser, Windows
+from anchorbench.data.space_time_windows import SpaceTimeWindows, each_frame
 from anchorbench.errors import AnchorbenchError, ConfigError, ModelError
 from anchorbench.fields import Grid
 from anchorbench.methods.base import Method, Plan, Track
@@ -35,6 +37,7 @@ class Session:
     def plan(self) -> Plan:
         increment = self.spec.train is not None and self.spec.train.increment
         plan = Plan.of(self.ladder.spec, self.spec.train_rung, increment=increment, lead=self.spec.lead)
+        plan = replace(plan, input_rung=self.spec.input_rung, time_factor=self.spec.time_factor)
         if self.spec.fields is None:
             return plan
         return replace(plan, fields=self.spec.fields, frames=self.spec.frames_in)
@@ -87,7 +90,7 @@ class Session:
         """Every rung, to super-resolve those above the input's; a native run only its own, where it is compared."""
         if self.spec.kind == "native":
             return (self.spec.train_rung,)
-        return tuple(rung for rung in self.ladder.rungs if rung > (self.spec.input_rung or 0))
+        return self.spec.scored(self.ladder.rungs)
 
     def training_windows(self, split: Split, rung: int) -> Windows:
         self.view.open(split, rung)
@@ -119,17 +122,16 @@ class Session:
         static = self.ladder.static(self.spec.input_rung or rung)
         if static is not None:
             static = static / self.static_scale
-        return Windows(
-            self.ladder,
-            split,
-            rung,
-            frames_in=self.spec.frames_in,
-            lead=self.spec.lead,
-            normaliser=self.normaliser,
-            in_rung=self.spec.input_rung,
-            static=None if static is None else torch.from_numpy(static),
-            device=self.device,
-        )
+        words: dict[str, Any] = {
+            "frames_in": self.spec.frames_in,
+            "normaliser": self.normaliser,
+            "in_rung": self.spec.input_rung,
+            "static": None if static is None else torch.from_numpy(static),
+            "device": self.device,
+        }
+        if (factor := self.spec.time_factor) > 1:
+            return SpaceTimeWindows(self.ladder, split, rung, time_factor=factor, **words)
+        return Windows(self.ladder, split, rung, lead=self.spec.lead, **words)
 
     @cached_property
     def static_scale(self) -> np.ndarray:
@@ -151,7 +153,7 @@ class Session:
         model = build(
             self.spec.model,
             in_channels=self.in_channels(),
-            out_channels=len(targets_of(self.ladder.spec.variables)),
+            out_channels=self.spec.time_factor * len(targets_of(self.ladder.spec.variables)),
             grid=self.plan.train_grid,
             options=self.spec.model_options,
         )
@@ -186,7 +188,7 @@ def require_runs_everywhere(session: Session) -> None:
 
         batch = Batch(
             inputs=field(session.spec.frames_in * len(inputs_of(variables))),
-            targets=field(len(targets_of(variables)), grid),
+            targets=field(session.spec.time_factor * len(targets_of(variables)), grid),
             grid=given,
             out_grid=grid,
             clusters=torch.zeros(1, dtype=torch.long, device=session.device),
@@ -194,7 +196,8 @@ def require_runs_everywhere(session: Session) -> None:
             input_mask=mask(given),
             newest=None if shared else (),
             in_units=session.normaliser.only(inputs_of(variables)),
-            out_units=session.target_units,
+            out_units=each_frame(session.target_units, session.spec.time_factor),
+            frames_out=session.spec.time_factor,
             static=field(n) if (n := len(session.ladder.about["static"])) else None,
         )
         try:

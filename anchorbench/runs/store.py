@@ -32,7 +32,17 @@ from anchorbench.errors import ConfigError, RunError, TrainingError
 
 LOG_FIELDS = ("step", "loss", "learning_rate", "validation", "seconds")
 #: What training and evaluation leave, in the order in which --force removes it.
-MADE = ("DONE", "probes.nc", "selection.nc", "curve.nc", "model.safetensors", "state.pt", "log.csv", "card.json", "environment.json")
+MADE = (
+    "DONE",
+    "probes.nc",
+    "selection.nc",
+    "curve.nc",
+    "model.safetensors",
+    "state.pt",
+    "log.csv",
+    "card.json",
+    "environment.json",
+)
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,16 @@ def p_of(first: np.ndarray, second: np.ndarray, eta: np.ndarray, *, shared_seeds
 @pytest.mark.parametrize("name", WORLDS)
 @pytest.mark.parametrize(("seeds", "clusters"), [(3, 3), (3, 8), (5, 16)])
 def test_with_correlated_frames_the_95_percent_interval_covers_90_to_99(name, seeds, clusters, rng):
+    """Of three trajectories it is too wide, never too narrow."""
     (q,) = WORLDS[name].methods(rng, n=500, seeds=seeds, clusters=clusters, slope=-0.2)
-    assert 0.90 <= covered(q, -0.2) <= 0.99
+    assert 0.90 <= covered(q, -0.2) <= (0.99 if clusters > 3 else 1.0)
+
+
+@pytest.mark.parametrize("seeds", [3, 8, 16])
+def test_two_trajectories_cover_too_however_many_seeds_there_are(seeds, rng):
+    """Degrees of freedom lent by the seeds would leave 86 to 87 % at eight seeds and more."""
+    (q,) = WORLDS["heavy-tailed energies"].methods(rng, n=1000, seeds=seeds, clusters=2)
+    assert 0.90 - 3 * np.sqrt(0.9 * 0.1 / 1000) <= covered(q) <= 0.99
 
 
 def test_frames_taken_for_trajectories_would_not_cover(rng):
@@ -211,8 +219,8 @@ def test_compare_says_of_one_benchmark_what_the_simulation_tests(rng):
 def test_with_correlated_frames_the_interval_covers_over_the_whole_table(name, seeds, rng):
     for clusters in (2, 3, 4, 6, 8, 16, 40):
         (q,) = WORLDS[name].methods(rng, n=3000, seeds=seeds, clusters=clusters, slope=0.1)
-        least = 0.89 if clusters == 2 else 0.92
-        assert least <= covered(q, 0.1) <= 0.99, clusters
+        least = 0.90 if clusters == 2 else 0.92
+        assert least <= covered(q, 0.1) <= (0.99 if clusters > 3 else 1.0), clusters
 
 
 @pytest.mark.slow

@@ -141,12 +141,13 @@ def test_a_solved_ladder_solves_training_on_each_rung_and_restricts_the_test(mad
 
 
 def test_orography_is_a_static_field_and_the_surface_stands_above_it():
-    _, static, _ = generate(options(trajectories=ONE, orography="mountain", orography_height=1500.0), FINEST, (8,))
+    spec = options(trajectories=ONE, floor_windows=0, spin_up_hours=1)
+    _, static, _ = generate(spec.model_copy(update={"orography": "mountain", "orography_height": 1500.0}), FINEST, (8,))
     assert static["orography"].dtype == np.float32
     row, column = np.unravel_index(static["orography"].argmax(), (8, 16))
     # 30° N, 90° W: the row from 22.5 to 45, either side of a column's edge at 270°
     assert (row, column) in ((5, 11), (5, 12))
-    splits, random, _ = generate(options(trajectories=ONE, orography="random"), FINEST, (8,))
+    splits, random, _ = generate(spec.model_copy(update={"orography": "random"}), FINEST, (8,))
     assert random["orography"].std() > 200
     assert (splits["train"].values["height"] > random["orography"]).all()
 
@@ -211,7 +212,7 @@ def test_the_estimate_grows_with_the_trajectories():
 def test_progress_rises_to_one_and_the_random_state_of_torch_is_left_alone():
     torch.manual_seed(3)
     before, shares = torch.get_rng_state(), []
-    generate(options(trajectories=ONE), FINEST, (8,), tell=shares.append)
+    generate(options(trajectories=ONE, floor_windows=0, spin_up_hours=1), FINEST, (8,), tell=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
     assert torch.equal(torch.get_rng_state(), before)
@@ -228,7 +229,7 @@ def test_the_catalogues_sizes_are_truths_twice_finer_than_their_finest_rung():
 
 
 def test_a_ladder_is_made_with_its_share_of_energy_removed_and_its_floor(tmp_path):
-    settings = {"rungs": [4, 8, 16], "generator": {**TINY, "truth_rung": 32, "trajectories": ONE, "interval": 12}}
+    settings = {"rungs": [4, 8, 16], "generator": {**TINY, "truth_rung": 32, "spin_up_hours": 1, "trajectories": ONE}}
     wanted = request(load_catalog(), "weather", size="tiny", source="generated", settings=settings)
     ladder = fetch(wanted, tmp_path)
     assert sorted(ladder.rungs) == [4, 8, 16]

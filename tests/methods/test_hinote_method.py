@@ -67,6 +67,8 @@ def test_the_targets_are_evenly_spaced_rungs_up_to_the_train_rung_and_no_further
     assert made.rungs() == (16,)
     assert method(free_plan, targets=1).target_rungs() == (16,)
     assert method(free_plan, targets=3, finest_target=12).target_rungs() == (8, 10, 12)
+    elsewhere = Hinote(replace(free_plan((4, 8, 16), 16), input_rung=8), {"targets": 3})
+    assert elsewhere.target_rungs() == (8, 12, 16)
 
 
 def test_every_factor_comes_up_equally_often_also_those_that_are_no_whole_number(free_plan):

@@ -369,8 +369,10 @@ def test_every_test_of_a_run_has_a_plot(document: dict[str, Any], shown: Shown) 
     group, _ = shown
     group["probes"]["matrix"] = [row(16, [0.2, 0.6], [16, 32]), row(32, [0.8, 0.3], [16, 32])]
     document["groups"][0] = group
-    names = ["matrix", "controlled", "response", "lead-time"]
+    told = {"error": {16: [0.5], 32: [0.5]}, "skill": {16: [None], 32: [0.1]}, "slope": [0.0], "interval": [None]}
+    group["probes"]["training"] = {"rungs": [16, 32], "delta": 0.1, "curves": {"frl": told | {"step": [10]}}}
+    names = ["matrix", "controlled", "response", "lead-time", "over-training"]
     assert {name for _, name in draw_all(document, names)} == set(names)
     assert {test for plot in PLOTS.values() for test in plot.tests} == {
-        "resolution", "information", "matrix", "response", "rollout"
+        "resolution", "information", "matrix", "response", "rollout", "training"
     }  # fmt: skip

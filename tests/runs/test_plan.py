@@ -63,7 +63,7 @@ def test_a_hash_covers_no_device_no_path_and_no_count_of_workers():
     assert set(RunSpec.model_fields) == {
         "kind", "ladder", "dataset", "source", "size", "task", "lead", "frames_in", "input_rung", "fields", "model",
         "model_options", "model_digest", "method", "method_options", "train", "train_rung", "band_rung", "seed",
-        "footing",
+        "footing", "time_factor",
         "protocol",
     }  # fmt: skip
 
