@@ -116,6 +116,10 @@ class Method:
     def loss(self, trained: nn.Module, batch: Batch, *, step: int, rng: torch.Generator) -> Tensor:
         return mean_square(trained(batch) - batch.targets, batch)
 
+    def stages(self, steps: int) -> tuple[tuple[int, int], ...]:
+        """Parts of a training whose losses make the same passes: first step, number of steps."""
+        return ((0, steps),)
+
     def measured(self, batch: Batch) -> dict[str, float]:
         """What is worth knowing of a batch of the train rung before training: it stands on the run's card."""
         return {}

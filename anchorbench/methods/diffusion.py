@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from anchorbench.config import Frozen, targets_of
 from anchorbench.data.samples import Batch
+from anchorbench.errors import MethodError
 from anchorbench.fields.conserve import Taper
 from anchorbench.methods.base import Forecaster, Method, Plan, mean_square
 from anchorbench.methods.denoiser import Denoising, MeanAndDenoiser, denoiser_channels
@@ -160,6 +161,17 @@ class Diffusion(Method):
         said, asked = network.said_and_asked(batch, mean, noise, levels)
         loss = mean_square(said - asked, batch)
         return loss + of_mean if warm else loss
+
+    def stages(self, steps: int) -> tuple[tuple[int, int], ...]:
+        """Raises MethodError where the second stage would never come."""
+        first = self.options.mean_steps
+        if self.options.training == "joint" or self.options.denoiser == "none":
+            return super().stages(steps)
+        if first >= steps:
+            raise MethodError(
+                f"method.mean_steps {first} leaves none of {steps} steps to the denoiser", do="take fewer, or more steps"
+            )
+        return ((0, first), (first, steps - first)) if first else super().stages(steps)
 
     def predict(self, trained: nn.Module, batch: Batch, *, members: int, rng: torch.Generator | None) -> Tensor:
         finish: Finish | None = getattr(trained, "finish", None)

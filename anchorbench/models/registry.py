@@ -53,10 +53,13 @@ NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 class BuiltIn(NamedTuple):
+    """package: the extra that it needs, which may not be installed."""
+
     module: str
     cls: str
     options: type[Frozen]
     what: str
+    package: str | None = None
 
 
 BUILT_IN: dict[str, BuiltIn] = {
@@ -111,18 +114,21 @@ BUILT_IN: dict[str, BuiltIn] = {
         "NeuralopFNO",
         NeuralopFnoOptions,
         "neuraloperator's FNO as it is: 2.0.0 moves waves on odd grids (extra neuralop)",
+        package="neuralop",
     ),
     "neuralop_tfno": BuiltIn(
         "neuralop",
         "NeuralopTFNO",
         NeuralopTfnoOptions,
         "neuraloperator's FNO with factorised weights (extra neuralop)",
+        package="neuralop",
     ),
     "neuralop_uno": BuiltIn(
         "neuralop",
         "NeuralopUNO",
         NeuralopUnoOptions,
         "neuraloperator's U-shaped operator as it is (extra neuralop; Rahman et al. 2023)",
+        package="neuralop",
     ),
     "positional_encoding": BuiltIn(
         "positional_encoding",

@@ -56,17 +56,18 @@ def on_footing(spec: RunSpec, ladder: LadderSpec, *, footing: Footing, yardstick
 
 
 def training_flops(spec: RunSpec, ladder: LadderSpec) -> float:
-    """FLOPs of a whole training, forward and backward: steps × batch × 3 Σ_ρ share(ρ) FLOPs(ρ)."""
+    """FLOPs of a whole training, forward and backward: steps × batch × 3 Σ_ρ share(ρ) FLOPs(ρ), stage by stage."""
     assert spec.train is not None
-    return spec.train.steps * spec.train.batch * sample_flops(spec, ladder)
+    stages = _session(spec, ladder).method.stages(spec.train.steps)
+    return spec.train.batch * sum(n * sample_flops(spec, ladder, step=first) for first, n in stages)
 
 
-def sample_flops(spec: RunSpec, ladder: LadderSpec) -> float:
-    """FLOPs of one sample of one step, the mean over the method's mix, forward and backward.
+def sample_flops(spec: RunSpec, ladder: LadderSpec, *, step: int = 0) -> float:
+    """FLOPs of one sample of a step of that stage, the mean over the method's mix, forward and backward.
 
     Raises AnchorbenchError where the model does not take the ladder's grid.
     """
-    return _counted(_alike(spec), ladder.model_dump_json())
+    return _counted(_alike(spec), ladder.model_dump_json(), step)
 
 
 def count_parameters(spec: RunSpec, ladder: LadderSpec) -> int:
@@ -85,17 +86,21 @@ def doubled(model: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def _at_equal_cost(spec: RunSpec, ladder: LadderSpec, yardstick: RunSpec) -> RunSpec:
     assert spec.train is not None
-    target, step = training_flops(yardstick, ladder), spec.train.batch * sample_flops(spec, ladder)
-    if not step or not target:
+    target, whole = training_flops(yardstick, ladder), training_flops(spec, ladder)
+    if not whole or not target:
         raise ModelError(
             f"{spec.model} has neither products nor convolutions whose cost could be counted", do="take footing steps"
         )
-    if abs(spec.train.steps * step / target - 1) <= WITHIN:
+    if abs(whole / target - 1) <= WITHIN:
         return spec
-    steps = max(1, round(target / step))
-    if abs(steps * step / target - 1) > WITHIN:
+    # Of the stages only the last grows with the steps.
+    first, n = _session(spec, ladder).method.stages(spec.train.steps)[-1]
+    step = spec.train.batch * sample_flops(spec, ladder, step=first)
+    wanted = first + (target - (whole - n * step)) / step
+    steps = max(first + 1, round(wanted))
+    if abs((whole + (steps - first - n) * step) / target - 1) > WITHIN:
         raise MethodError(
-            f"{spec.method} ({spec.model}) would have {target / step:.1f} steps for the cost of "
+            f"{spec.method} ({spec.model}) would have {wanted:.1f} steps for the cost of "
             f"{yardstick.method} ({yardstick.model}): too few to be within {WITHIN:.0%}",
             do="take more train.steps, a smaller train.batch, or footing steps",
         )
@@ -181,7 +186,7 @@ def _alike(spec: RunSpec) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _counted(spec_json: str, ladder_json: str) -> float:
+def _counted(spec_json: str, ladder_json: str, first: int) -> float:
     spec = RunSpec.model_validate_json(spec_json)
     session = _session(spec, LadderSpec.model_validate_json(ladder_json))
     method = session.method
@@ -199,7 +204,7 @@ def _counted(spec_json: str, ladder_json: str) -> float:
     flops: dict[int, list[int]] = {}
     for rung in method.rungs():
         batch = _noise(session, rung)
-        for step in range(MOST_DRAWS):
+        for step in range(first, first + MOST_DRAWS):
             levels.clear()
             spent = _forward_flops(session, module, batch, step)
             # The first pass tells the level that a loss has drawn; later ones are what it compares it with.

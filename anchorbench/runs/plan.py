@@ -249,8 +249,8 @@ def _method_spec(
     model_options = validate_options(model, asked)
     if double_width:
         model_options = doubled(model, model_options)
-    if model not in BUILT_IN:
-        # A model of the user's own is built once now: its mistakes belong before the data.
+    if model not in BUILT_IN or BUILT_IN[model].package:
+        # Built once now: the mistakes of a user's own model, or a package that is missing, belong before the data.
         build(model, in_channels=2, out_channels=1, grid=ladder.grid(rung), options=model_options)
     # `method.NAME.option` is meant for one of several methods, `method.option` for all that are asked for.
     given = settings.get("method", {})
@@ -271,6 +271,7 @@ def _method_spec(
                 f"represent fits all {whole} frames of its fields at every step", do="choose how many: task.fields"
             )
     train = validated(TrainOptions, merged(usual, given_train), where="train")
+    checked.stages(train.steps)
     return RunSpec(
         **common,
         model=model,

@@ -9,6 +9,7 @@ import pytest
 from anchorbench.errors import ConfigError, ModelError
 from anchorbench.fields.grid import Grid
 from anchorbench.models.registry import build, validate_options
+from anchorbench.runs.verbs import Asked, train_all
 
 NAMES = ("neuralop_fno", "neuralop_tfno", "neuralop_uno")
 
@@ -43,3 +44,11 @@ def test_its_options_have_their_defaults_without_the_package():
 def test_an_option_that_cannot_be_is_named(name, options, said):
     with pytest.raises(ConfigError, match=said):
         validate_options(name, options)
+
+
+def test_a_missing_package_is_said_before_any_data_is_made(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "neuralop", None)
+    asked = Asked(dataset="turbulence2d", size="tiny", model="neuralop_fno")
+    with pytest.raises(ModelError, match="cannot be imported"):
+        train_all(asked, results=tmp_path / "results", cache=tmp_path / "cache")
+    assert not list(tmp_path.rglob("*.nc"))

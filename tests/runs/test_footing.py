@@ -73,6 +73,27 @@ def test_a_coarser_level_is_cheaper_and_every_pass_of_a_loss_counts(bench, net, 
     assert sample_flops(spec, bench.ladder.spec) == pytest.approx(384 * factor)
 
 
+def test_two_stages_of_diffusion_are_counted_one_after_the_other(bench, net):
+    settings = {
+        "train": {"steps": 100},
+        "method": {"diffusion": {"training": "two_stage", "mean_steps": 10, "members": 2}},
+    }
+    baseline, both = plan(bench, "baseline", "diffusion", model=f"{net}:Net", settings=settings)
+    mean, second = (sample_flops(both, bench.ladder.spec, step=step) for step in (0, 10))
+    assert mean < second
+    expected = 10 * mean + 90 * second
+    assert training_flops(both, bench.ladder.spec) == pytest.approx(both.train.batch * expected)
+    cost = training_flops(baseline, bench.ladder.spec)
+    chosen = plan(bench, "diffusion", model=f"{net}:Net", settings=settings, footing="cost")[0]
+    assert training_flops(chosen, bench.ladder.spec) == pytest.approx(cost, rel=0.05)
+
+
+def test_a_second_stage_that_never_comes_is_refused(bench, net):
+    settings = {"train": {"steps": 20}, "method": {"diffusion": {"training": "two_stage", "mean_steps": 20}}}
+    with pytest.raises(MethodError, match="leaves none of 20 steps to the denoiser"):
+        plan(bench, "diffusion", model=f"{net}:Net", settings=settings)
+
+
 def test_the_steps_of_a_solver_are_not_counted(bench, net):
     (spec,) = plan(bench, "hybrid", model=f"{net}:Net")
     # Two channels in: the state, and what the solver made of it.
