@@ -6,10 +6,10 @@ python docs/dataset_tables.py --check   exit code 1 where the page is not what t
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
 from pathlib import Path
+
+import marked_tables
 
 from anchorbench.config import SIZES
 from anchorbench.data.catalog import DatasetEntry, Source, kind_of
@@ -60,23 +60,8 @@ def with_tables(page: str) -> str:
     """The page with its tables made anew.  Raises KeyError for a marker that names no dataset."""
     catalog = load_catalog()
 
-    def replaced(found: re.Match[str]) -> str:
-        return f"<!-- {found[1]} -->\n{table_of(catalog.datasets[found[1]])}\n<!-- end -->"
-
-    return re.sub(r"<!-- ([a-z0-9_]+) -->\n.*?<!-- end -->", replaced, page, flags=re.S)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
-    page = PAGE.read_text(encoding="utf-8")
-    made = with_tables(page)
-    if check:
-        return int(made != page)
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
+    return marked_tables.with_tables(page, lambda name: table_of(catalog.datasets[name]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(marked_tables.write(PAGE, with_tables, about=__doc__))

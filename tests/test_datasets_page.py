@@ -30,7 +30,8 @@ def test_every_dataset_has_a_section_that_names_all_its_sources_and_their_terms(
         assert described.cite in text
 
 
-def test_the_tables_are_those_of_the_catalogue():
+def test_the_tables_are_those_of_the_catalogue(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
     spec = importlib.util.spec_from_file_location("dataset_tables", DOCS / "dataset_tables.py")
     tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables)

@@ -43,7 +43,8 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of torch [default: the cores that are free].")
+        int | None,
+        typer.Option(min=1, help="Threads of torch [default: OMP_NUM_THREADS, else the cores that are free]."),
     ] = None,
     results: Results = RESULTS,
     cache: Cache = None,

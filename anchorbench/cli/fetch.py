@@ -58,7 +58,8 @@ def fetch(
     ] = 4,
     device: Annotated[str, typer.Option(help="Where solvers run: auto, cpu or cuda.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of a solver [default: the cores that are free].")
+        int | None,
+        typer.Option(min=1, help="Threads of a solver [default: OMP_NUM_THREADS, else the cores that are free]."),
     ] = None,
     own: Annotated[
         str | None, typer.Option("--from", help="Fields of your own: a NetCDF file or Zarr store with CF coordinates.")

@@ -34,7 +34,10 @@ def sweep(
         int | None, typer.Option(min=1, help="Runs at once [default: one a core, no more than are left; 1 on a GPU].")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads a run [default: cores / workers; on Ray 1: a run's CPUs].")
+        int | None,
+        typer.Option(
+            min=1, help="Threads a run [default: OMP_NUM_THREADS, else cores / workers; on Ray 1: a run's CPUs]."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Run again what is finished.")] = False,
     offline: Annotated[bool, typer.Option(envvar="ANCHORBENCH_OFFLINE", help="Touch no network.")] = False,

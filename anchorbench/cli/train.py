@@ -46,7 +46,8 @@ def train(
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Threads a run [default: cores / workers; one that goes on keeps those it began with]."
+            min=1,
+            help="Threads a run [default: OMP_NUM_THREADS, else cores / workers; one that goes on keeps those it began with].",
         ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Run again what is finished.")] = False,

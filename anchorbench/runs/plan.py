@@ -68,8 +68,8 @@ class TaskOptions(Frozen):
     frames: int | None = Field(
         default=None,
         ge=1,
-        description="of represent: of each field; of super_resolve with a time factor: coarse frames given.  "
-        "null: one; with a time factor the published number for the factors, as far as a sample of the ladder reaches",
+        description="of represent: of each field; of super_resolve: coarse frames given.  null: one; of super_resolve "
+        "with a factor the published number for the factors, as far as a sample of the ladder reaches",
     )
 
 
@@ -319,15 +319,14 @@ def _common(request: Request, ladder: Ladder, *, task: str, rung: int, options: 
         extra = {"input_rung": given}
         if refined:
             extra["time_factor"] = options.time_factor
+        if refined or options.frames is not None or (options.factor is not None and entry.time is not None):
             frames_in = coarse_frames(request, rung / given, options)
     elif options.input_rung is not None or options.factor is not None or refined:
         raise ConfigError(f"task.input_rung and the factors belong to super_resolve, not to {task}")
     if task == REPRESENT:
         extra, frames_in = {"fields": options.fields or 1}, options.frames or 1
-    elif options.fields is not None or (options.frames is not None and not refined):
-        raise ConfigError(
-            f"task.fields belongs to represent, task.frames to it or to a time factor of super_resolve, not to {task}"
-        )
+    elif options.fields is not None or (options.frames is not None and task != "super_resolve"):
+        raise ConfigError(f"task.fields belongs to represent, task.frames to it or to super_resolve, not to {task}")
     return {
         **extra,
         "ladder": ladder.spec.digest,
@@ -366,13 +365,16 @@ def coarse_frames(request: Request, factor: float, options: TaskOptions) -> int:
     Raises ConfigError where the fields have no time, or a sample is too short.
     """
     if request.entry.time is None:
-        raise ConfigError(f"dataset '{request.entry.name}' has no time to refine", do="leave the time factor out")
+        raise ConfigError(
+            f"dataset '{request.entry.name}' has no time: no earlier frames, and none to refine",
+            do="leave task.frames and the time factor out",
+        )
     frames: float = getattr(request.options, "frames", math.inf)
     most = frames // options.time_factor
     wanted = options.frames or min(setting(factor, options.time_factor).frames, max(1, most))
     if wanted > most:
         raise ConfigError(
-            f"{frames} frames a sample are too few for {wanted} coarse frames of {options.time_factor} each",
+            f"{frames:g} frames a sample are too few for {wanted} coarse frames of {options.time_factor} each",
             do=f"--set data.frames={wanted * options.time_factor}",
         )
     return int(wanted)

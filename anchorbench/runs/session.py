@@ -257,8 +257,19 @@ def free_cores() -> int:
     return max(1, cores() - round(load))
 
 
+def threads_each(workers: int) -> int:
+    """Threads of each of several runs at once: OMP_NUM_THREADS where it is set, else the cores shared out."""
+    return threads_set() or max(1, cores() // workers)
+
+
+def threads_set() -> int | None:
+    """OMP_NUM_THREADS, as torch itself reads it; None where it is no whole number above 0."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdigit() and int(said) else None
+
+
 def set_threads(threads: int | None) -> int:
-    """Pin torch's threads to what was asked, or to the cores that are free.  Returns the number."""
-    wanted = threads or free_cores()
+    """Pin torch's threads: what was asked, else OMP_NUM_THREADS, else the cores that are free.  Returns the number."""
+    wanted = threads or threads_set() or free_cores()
     torch.set_num_threads(wanted)
     return wanted

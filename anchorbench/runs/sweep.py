@@ -35,6 +35,7 @@ from anchorbench.runs.session import (
     make_deterministic,
     require_runs_everywhere,
     set_threads,
+    threads_each,
 )
 from anchorbench.runs.store import RunFolder
 from anchorbench.runs.study import Cell
@@ -175,7 +176,7 @@ def sweep(
     make_deterministic(where)
     left = plan.left(force=force)
     n_workers = workers or (1 if where.type == "cuda" else max(1, min(cores(), len(left))))
-    n_threads = threads or max(1, cores() // n_workers)
+    n_threads = threads or threads_each(n_workers)
     crew: Launcher = launcher(launch, workers=n_workers, ray=ray)
     set_threads(threads)
     _save(plan, plan.record())

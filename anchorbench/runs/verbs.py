@@ -28,6 +28,7 @@ from anchorbench.runs.session import (
     make_deterministic,
     require_runs_everywhere,
     set_threads,
+    threads_each,
 )
 from anchorbench.runs.store import RunFolder, read_spec
 from anchorbench.runs.train import Progress
@@ -102,7 +103,7 @@ def train_all(
     make_deterministic(where)
     left = [run.spec for run in folders if force or not run.finished]
     n_workers = workers or (1 if where.type == "cuda" else max(1, min(cores(), len(left))))
-    n_threads = threads or max(1, cores() // n_workers)
+    n_threads = threads or threads_each(n_workers)
     set_threads(threads)
     if (line := announce(wanted, cache, device=str(where))) is not None:
         say(line)
