@@ -24,6 +24,7 @@ from anchorbench.data.samples import Batch
 from anchorbench.errors import MethodError
 from anchorbench.fields import Grid, prolong, restrict, restrict_weights
 from anchorbench.methods.base import Forecaster, Method, Plan
+from anchorbench.methods.own_rules import restrict_inputs
 
 HIDDEN = 32
 
@@ -69,7 +70,7 @@ class OnLatent(nn.Module):
     def __init__(self, inner: Forecaster, latent: Grid, plan: Plan, lift: nn.Module | None) -> None:
         super().__init__()
         self.inner, self.lift = inner, lift
-        self._latent, self._how = latent, plan.restriction
+        self._latent, self._how, self._plan = latent, plan.restriction, plan
 
     @property
     def model(self) -> nn.Module:
@@ -90,7 +91,9 @@ class OnLatent(nn.Module):
 
         return replace(
             batch,
-            inputs=self._carried(batch.inputs, latent, batch.input_mask),
+            inputs=prolong(batch.inputs, latent, how=self._how)
+            if self._finer(batch.inputs, latent)
+            else restrict_inputs(batch, latent, self._plan),
             targets=self._carried(batch.targets, latent, batch.mask),
             grid=latent,
             out_grid=latent,

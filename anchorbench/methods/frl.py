@@ -27,6 +27,7 @@ from anchorbench.fields import Grid, restrict, restrict_weights
 from anchorbench.fields.separable import constant
 from anchorbench.methods.base import Forecaster, Method, Plan, mean_square
 from anchorbench.methods.encodings import Arm, encode, encoding_channels
+from anchorbench.methods.own_rules import restrict_inputs
 
 #: ε of the spectral loss, in units of the bands' mean energy.
 LEAST_ENERGY = 1e-4
@@ -158,7 +159,7 @@ class SpectralGain(nn.Module):
 
 
 def coarsened(batch: Batch, factor: int, plan: Plan) -> Batch:
-    """The batch restricted to a grid `factor` times coarser, by the ladder's own restriction.
+    """The batch restricted to a grid `factor` times coarser, by the ladder's own restriction and its variables' own.
 
     It is the ladder's own batch on that rung; but where the mask changes between input frames, an input cell is the
     mean over what all of them observed.
@@ -176,7 +177,7 @@ def coarsened(batch: Batch, factor: int, plan: Plan) -> Batch:
         return coarse
     return replace(
         coarse,
-        inputs=restrict(batch.inputs, grid, how=how, weights=batch.input_mask),
+        inputs=restrict_inputs(batch, grid, plan),
         grid=grid,
         input_mask=None if batch.input_mask is None else restrict_weights(batch.input_mask, grid, how=how),
         static=None if batch.static is None else restrict(batch.static, grid, how=how),
