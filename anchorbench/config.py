@@ -86,6 +86,11 @@ def targets_of(variables: Sequence[Variable]) -> list[int]:
     return [i for i, variable in enumerate(variables) if variable.role != "input"]
 
 
+def of_rain(variables: Sequence[Variable]) -> bool:
+    """Whether the headline is an amount of rain, in mm."""
+    return variables[targets_of(variables)[0]].units == "mm"
+
+
 class LadderSpec(Frozen):
     """What defines a ladder: two ladders with one digest hold the same numbers."""
 
@@ -155,6 +160,17 @@ class RunSpec(Frozen):
         ge=1,
         description="of super_resolve: frames that are asked for within the newest input frame, which is their mean",
         exclude_if=lambda factor: factor == 1,
+    )
+    degradation: str | None = Field(
+        default=None,
+        description="of super_resolve: how the inputs come from the scored band's rung; null: the ladder's own",
+        exclude_if=lambda how: how is None,
+    )
+    input_noise: float = Field(
+        default=0.0,
+        ge=0,
+        description="of super_resolve: deviation of the inputs' noise, in deviations of the field",
+        exclude_if=lambda noise: noise == 0,
     )
     fields: int | None = Field(
         default=None,
@@ -285,6 +301,7 @@ class Preset(Frozen):
     train: dict[str, Any] = Field(default_factory=dict)
     trains: dict[str, dict[str, Any]] = Field(default_factory=dict, description="of one model, over `train`")
     task: dict[str, Any] = Field(default_factory=dict, description="what the task leaves open")
+    tasks: dict[str, dict[str, Any]] = Field(default_factory=dict, description="of one task, over all the others")
     native: dict[str, Any] = Field(default_factory=dict, description="rungs: [...], and train options of its own")
 
 
@@ -300,7 +317,9 @@ def load_preset(size: str, dataset: str, *, task: str | None = None) -> Preset:
     name = "represent" if task == "represent" else size
     tree = yaml.safe_load((files("anchorbench.presets") / f"{name}.yaml").read_text())
     tree = tree[size] if task == "represent" else tree
-    return validated(Preset, merged(tree["default"], tree.get(dataset, {})), where=f"presets/{name}.yaml {dataset}")
+    own = merged(tree["default"], tree.get(dataset, {}))
+    of_task = {} if task is None else own.get("tasks", {}).get(task, {})
+    return validated(Preset, merged(own, of_task), where=f"presets/{name}.yaml {dataset}")
 
 
 def save_yaml(model: BaseModel, path: Path) -> None:

@@ -68,6 +68,8 @@ OTHER = {
     "fields": 4,
     "model": "unet",
     "model_options": {"width": 9},
+    "degradation": "bicubic",
+    "input_noise": 0.1,
     "model_digest": "f" * 64,
     "method": "frl",
     "method_options": {},

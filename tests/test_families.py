@@ -26,6 +26,8 @@ FAMILIES = {
     "mri": ({"subjects": FEW, "slices": 2, "folds": 20}, "super_resolve"),
     "comephore": ({"trajectories": FEW}, "forecast"),
     "topography": ({"landscapes": FEW}, "super_resolve"),
+    "photographs": ({"pictures": FEW}, "super_resolve"),
+    "solids": ({"solids": FEW}, "super_resolve"),
 }
 METHODS = ("baseline", "multires", "frl")
 

@@ -28,7 +28,7 @@ print(json.dumps([code, [name for name in {heavy!r} if name in sys.modules]]))
 @pytest.mark.parametrize(
     "words",
     [["--help"], ["--version"], ["fetch", "--help"], ["train", "--help"], ["evaluate", "--help"], ["report", "--help"],
-     ["list", "--help"], ["sweep", "--help"]],
+     ["list", "--help"], ["sweep", "--help"], ["diagnose", "--help"], ["doctor", "--help"], ["tutorial", "--help"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help_imports_nothing_heavy_and_takes_a_moment(words, tmp_path):

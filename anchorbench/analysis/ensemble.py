@@ -7,6 +7,7 @@
     ranks           how many members lie below the truth; a tie of t members is spread over t + 1 ranks
     FSS             1 − Σ (F_x − F_y)² / Σ (F_x² + F_y²),   F the share of a box that is above a threshold (Roberts and
                     Lean 2008), F_x of all members together
+    reliability     how often y exceeds a threshold where k of M members do
     quantile error  mean_m |q(x_m) − q(y)|, q over the points of a sample
     wet share, mass of members and of the truth, whose ratios are the errors
 
@@ -73,6 +74,7 @@ def ensemble(
             row[_quantile_name(level)] = _quantile_error(x, y, valid, level)
         for threshold in thresholds:
             above_x, above_y = (x > threshold).double().mean(0), (y > threshold).double()
+            row |= _reliable(x > threshold, above_y, w, threshold)
             for scale, box in zip(scales, boxes, strict=True):
                 names = _fss_names(scale, threshold)
                 row |= dict(zip(names, _fractions(above_x, above_y, w, grid, box), strict=True))
@@ -124,6 +126,19 @@ def fss(sums: Sums, *, scale: float, threshold: float) -> Array:
     apart, most = (sums[name].sum(0) for name in _fss_names(scale, threshold))
     worst: Array = np.divide(apart, most, out=np.full_like(apart, np.nan), where=most > 0)
     return 1 - worst
+
+
+def reliability(sums: Sums, *, threshold: float, members: int) -> tuple[Array, Array]:
+    """How often the truth exceeds it where k of M members do, k = 0 ... M, and the share of the area where they do so.
+
+    (M + 1, C) each; the first is NaN where k members never did.  On the diagonal k/M up to (k + 1/2)/(M + 1): members
+    and truth are alike.
+    """
+    said, seen = (np.stack([sums[_reliable_name(threshold, k, of)].sum(0) for k in range(members + 1)])
+                  for of in ("said", "seen"))  # fmt: skip
+    often: Array = np.divide(seen, said, out=np.full_like(seen, np.nan), where=said > 0)
+    share: Array = said / said.sum(0)
+    return often, share
 
 
 def quantile_error(sums: Sums, *, level: float) -> Array:
@@ -226,6 +241,20 @@ def _window(scale: float, grid: Grid) -> list[int]:
         odd = 2 * round((scale / spacing - 1) / 2) + 1
         sides.append(max(1, min(odd, n if n % 2 else n - 1)))
     return sides
+
+
+def _reliable(above: Tensor, truth: Tensor, w: Tensor, threshold: float) -> dict[str, Tensor]:
+    """Area in which exactly k members exceed the threshold, and of it that in which the truth does: k = 0 ... M."""
+    count, found = above.sum(0), dict[str, Tensor]()
+    for k in range(len(above) + 1):
+        here = (count == k).double()
+        found[_reliable_name(threshold, k, "said")] = _total(here, w)
+        found[_reliable_name(threshold, k, "seen")] = _total(here * truth, w)
+    return found
+
+
+def _reliable_name(threshold: float, k: int, of: str) -> str:
+    return f"reliable_{of}_{threshold:g}_{k:03d}"
 
 
 def _fss_names(scale: float, threshold: float) -> tuple[str, str]:

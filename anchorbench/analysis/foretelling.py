@@ -67,13 +67,18 @@ def foretelling(distance: np.ndarray, quality: np.ndarray, *, level: float = 0.9
     rows = range(len(distance))
     chosen, best = distance.argmin(1), quality.argmax(1)
     lost = np.array([quality[f, best[f]] - quality[f, chosen[f]] for f in rows])
-    ranks = [_pearson(stats.rankdata(distance[f]), stats.rankdata(quality[f])) for f in rows]
     return Foretelling(
-        rank=Mean.of(np.array(ranks), level=level),
+        rank=Mean.of(rank_correlations(distance, quality), level=level),
         linear=Mean.of(np.array([_pearson(distance[f], quality[f]) for f in rows]), level=level),
         lost=Mean.of(lost, level=level),
         same=float((chosen == best).mean()),
     )
+
+
+def rank_correlations(distance: np.ndarray, quality: np.ndarray) -> np.ndarray:
+    """Spearman's ρ of each field, NaN where one does not vary: (field, setting) both -> (field,)."""
+    pairs = zip(np.asarray(distance, np.float64), np.asarray(quality, np.float64), strict=True)
+    return np.array([_pearson(stats.rankdata(d), stats.rankdata(q)) for d, q in pairs])
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:

@@ -36,12 +36,15 @@ CRPS_NAMES = ("weight", "absolute_error", "difference", "difference_plain")
 #: mm an hour: what the published data were cut at; and hours of a catalogue's unit of time.
 CAP_RATE = 5.5
 HOURS_OF = {"h": 1.0, "min": 1 / 60}
-#: mm: a point with less is dry.  Of the published data one step of the coding.
-WET_ABOVE = 0.1
+#: mm: a point with less is dry.  Radars code rain in steps of 0.1 mm: thresholds lie half way between two, so that no
+#: rounding decides.
+WET_ABOVE = 0.05
 #: Levels of the tail's error; thresholds in mm, and sides of boxes as shares of the box's shorter side, of FSS.
 TAIL_LEVELS = (0.99, 0.999)
-FSS_THRESHOLDS = (0.1, 1.0)
+FSS_THRESHOLDS = (0.05, 0.95)
 FSS_SHARES = (1 / 32, 1 / 8)
+#: Sums that say nothing of one member.
+NOT_OF_ONE = ("rank_", "variance", "reliable_")
 
 
 def spread_of(members: Tensor, *, band: Grid, how: Restriction, **common: Any) -> Sums:
@@ -83,7 +86,7 @@ def member_sums(members: Tensor, truth: Tensor, *, grid: Grid, cap: float | None
     several = members.expand(2, *members.shape[1:]) if one else members
     sums = ensemble(several, truth, grid=grid, **rain, **common)
     # Two copies of one member differ by nothing and rank nothing.
-    kept = {name: a for name, a in sums.arrays.items() if not (one and name.startswith(("rank_", "variance")))}
+    kept = {name: a for name, a in sums.arrays.items() if not (one and name.startswith(NOT_OF_ONE))}
     if cap is not None:
         cut = ensemble(several.clamp_max(cap), truth.clamp_max(cap), grid=grid, **common)
         kept |= {f"cut_{name}": cut[name] for name in CRPS_NAMES}

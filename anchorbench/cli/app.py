@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from anchorbench.cli.choose import choose
 from anchorbench.cli.diagnose import diagnose
 from anchorbench.cli.doctor import doctor
 from anchorbench.cli.evaluate import evaluate
@@ -46,6 +47,7 @@ def root(
 
 app.command()(fetch)
 app.command()(train)
+app.command()(choose)
 app.command()(sweep)
 app.command()(evaluate)
 app.command()(report)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from anchorbench.cli.show import RESULTS, Cache, Json, Results, bars, cache_folder, print_json, say
+from anchorbench.cli.show import RESULTS, Cache, Json, Results, bars, cache_folder, print_json, say, stdout
 
 #: test -> the plot that shows it
 PLOT_OF = {
@@ -16,6 +16,8 @@ PLOT_OF = {
     "response": "response",
     "rollout": "lead-time",
     "training": "over-training",
+    "factors": "error-vs-res --axis both",
+    "samplers": "rain-frames",
 }
 
 
@@ -23,7 +25,9 @@ def evaluate(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...", help="Runs, as `anchorbench list runs` shows them, or paths of their folders."
+            metavar="RUN...",
+            help="Runs, as `anchorbench list runs` shows them, or paths of their folders; with --verify also cards "
+            "(*.json) to hold them against.",
         ),
     ],
     test: Annotated[
@@ -31,7 +35,8 @@ def evaluate(
         typer.Option(
             help="Put finished runs to a test instead; may be given several times.  resolution: one band, the grid "
             "changes.  information: one grid, the low-pass changes.  matrix: every rung, for `--plot matrix`.  "
-            "response: gain and phase of each wave.  rollout: forecasts fed back.  training: every kept checkpoint."
+            "response: gain and phase of each wave.  rollout: forecasts fed back.  training: every kept checkpoint.  "
+            "factors: of a refiner of rain, factors that it was not trained for.  samplers: fast and ancestral."
         ),
     ] = None,
     band: Annotated[
@@ -40,6 +45,18 @@ def evaluate(
     ] = None,
     rung: Annotated[
         int | None, typer.Option(help="Of --test information: the rung whose grid is held [default: the finest].")
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Instead: evaluate beside the run and say in one line whether its curve, or a card's, is reproduced; "
+            "exit code 1 where one is not.",
+        ),
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Of --verify: relative difference of every error [default: 0.001]."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
@@ -50,9 +67,25 @@ def evaluate(
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate trained runs again on every rung and write their curves anew, or put them to a test (--test)."""
+    """Evaluate trained runs again and write their curves anew, put them to a test (--test), or --verify them."""
+    from anchorbench.errors import ConfigError
     from anchorbench.runs import evaluate_again
 
+    if tolerance is not None and not verify:
+        raise ConfigError("--tolerance belongs to --verify")
+    if verify:
+        if test or band is not None or rung is not None:
+            raise ConfigError("--verify takes no --test, --band or --rung", do="ask for one after the other")
+        _verify(
+            runs,
+            results=results,
+            cache=cache_folder(cache),
+            tolerance=tolerance,
+            device=device,
+            threads=threads,
+            as_json=as_json,
+        )
+        return
     tests = list(dict.fromkeys(test or ()))
     with bars() as tell:
         done = evaluate_again(
@@ -73,3 +106,18 @@ def evaluate(
     if as_json:
         document = {"schema": 1, "results": str(results), "runs": done}
         print_json(document | ({"tests": tests} if tests else {}))
+
+
+def _verify(runs: list[str], *, as_json: bool, tolerance: float | None, **words: Any) -> None:
+    """A line a run; exit code 1 where one is not reproduced."""
+    from anchorbench.runs.verify import TOLERANCE, verify
+
+    with bars() as tell:
+        found = verify(runs, tolerance=TOLERANCE if tolerance is None else tolerance, tell=tell, **words)
+    if as_json:
+        print_json({"schema": 1, "verified": [one.to_dict() for one in found]})
+    else:
+        for one in found:
+            stdout().print(one.line, markup=False, soft_wrap=True)
+    if not all(one.reproduced for one in found):
+        raise typer.Exit(1)

@@ -38,6 +38,14 @@ def train(
     double_width: Annotated[
         bool, typer.Option("--double-width", help="The model at twice its width: is the error a matter of capacity?")
     ] = False,
+    factor: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of super_resolve: points of the output to one of the input, an axis."),
+    ] = None,
+    time_factor: Annotated[
+        int | None,
+        typer.Option("--time-factor", min=1, help="Of super_resolve: frames of the output to one of the input."),
+    ] = None,
     settings: Set = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
@@ -47,7 +55,8 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Threads a run [default: OMP_NUM_THREADS, else cores / workers; one that goes on keeps those it began with].",
+            help="Threads a run [default: OMP_NUM_THREADS, else cores / workers; one that goes on keeps those it "
+            "began with].",
         ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Run again what is finished.")] = False,
@@ -60,11 +69,14 @@ def train(
 
     Missing data is fetched, a finished run is not run again, and a stopped one goes on where it was.
     """
-    from anchorbench.config import parse_settings
+    from anchorbench.config import merged, parse_settings
     from anchorbench.errors import ConfigError
     from anchorbench.runs import Asked, train_all
 
     tree = parse_settings(settings or [])
+    factors = {"factor": factor, "time_factor": time_factor}
+    if chosen := {name: value for name, value in factors.items() if value is not None}:
+        tree = merged(tree, {"task": chosen})
     data = tree.pop("data", {})
     if not isinstance(data, dict):
         raise ConfigError(f"--set data={data}: 'data' is a group of options", do="for example --set data.rungs=8,16,32")

@@ -20,7 +20,7 @@ from anchorbench.fields.resample_points import shared_points
 
 #: What `fetch --set` and `train --set data.…` may change, by kind of source; the last is the reader's own options.
 SETTINGS = {
-    "generated": ("rungs", "generator"),
+    "generated": ("rungs", "crop", "generator"),
     "sample": ("rungs", "crop", "selection"),
     "public": ("rungs", "crop", "selection"),
     "own": ("rungs", "crop", "selection"),

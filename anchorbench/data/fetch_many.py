@@ -13,6 +13,7 @@ from anchorbench.data.download import OFFLINE, is_offline, watched
 from anchorbench.data.fetch import Request, fetch, missing_files, require_space
 from anchorbench.data.ladder import COMPLETE, Ladder, ladder_folder
 from anchorbench.data.package_index import sample_members
+from anchorbench.data.sources import Progress
 from anchorbench.errors import AnchorbenchError, DownloadError
 
 #: For whom, what it is, the bytes that are there, how many there will be.
@@ -75,6 +76,22 @@ def fetch_many(
         if outcome is not None:
             failed.setdefault(i, outcome)
     return [failed[i] if i in failed else make(i) for i in range(len(wanted))]
+
+
+def fetch_one(
+    wanted: Request,
+    cache: Path,
+    *,
+    offline: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Ladder:
+    """The ladder, its archives downloaded side by side as `fetch_many` does; raises what kept it from being made."""
+    tell = None if progress is None else (lambda one, stage, share: progress(stage, share))
+    (ladder,) = fetch_many([wanted], cache, offline=offline, device=device, progress=tell)
+    if isinstance(ladder, AnchorbenchError):
+        raise ladder
+    return ladder
 
 
 def _missing(one: Request, lacking: Sequence[SampleFile]) -> DownloadError:

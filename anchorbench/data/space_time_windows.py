@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anchorbench.config import targets_of
 from anchorbench.data.ladder import Ladder, Split
 from anchorbench.data.samples import Batch, Normaliser, Windows, normal
 
 
 class SpaceTimeWindows(Windows):
-    """frames_in: L.  time_factor: T.  A window begins at every frame that leaves L T of them.
+    """frames_in: L.  time_factor: T.  A window begins at every frame that leaves L T of them; of the test
+    split at every T-th, so that no hour is scored twice.
 
     A point counts where all T of its frames were observed: one mask for the targets, as everywhere.
     Raises LadderError where a sample has fewer than L T frames.
@@ -32,15 +32,18 @@ class SpaceTimeWindows(Windows):
         self, ladder: Ladder, split: Split, rung: int, *, frames_in: int, time_factor: int, **words: Any
     ) -> None:
         super().__init__(ladder, split, rung, frames_in=frames_in * time_factor, lead=0, **words)
-        self.frames_in, self.frames_out = frames_in, time_factor
-        self._n_targets = len(targets_of(ladder.spec.variables))
+        self.frames_in, self.frames_out, self.stride = frames_in, time_factor, 1
+        if split == "test":  # each hour is asked for once
+            self.stride = time_factor
+            self.per_sample = (self.per_sample - 1) // time_factor + 1
+            self._n = len(self._clusters) * self.per_sample
         if self._newest:
             spread = frames_in * time_factor
             self._newest = tuple((at + 1) // spread * frames_in - 1 for at in self._newest)
 
     def batch(self, windows: Sequence[int] | np.ndarray) -> Batch:
         windows = np.asarray(windows, dtype=np.int64)
-        sample, start = windows // self.per_sample, windows % self.per_sample
+        sample, start = windows // self.per_sample, windows % self.per_sample * self.stride
         frames = start[:, None] + np.arange(self.frames_in * self.frames_out)
         asked = frames[:, -self.frames_out :]
         weights, masked = self._gathered(self._weights[:1], sample, frames)[:, 0], bool(self._weights)

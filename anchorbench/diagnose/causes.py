@@ -11,12 +11,13 @@ In ρ₀'s band, on ρ₀'s points, with R the restriction to them:
     written  = ‖(I−P) M‖² / ‖(I−P) y‖²,  matched = cos((I−P) M, (I−P) y)      in the unseen band
 
 A file holds no answer of the model to a filtered input, so the grid and the information cannot be told apart: that
-takes the model.  The thresholds are ours (docs/diagnose.md), and tests/diagnose holds them to operators whose cause is
-known.
+takes the model, whose budget (analysis.budget) says it.  The thresholds are ours (docs/diagnose.md), and tests/diagnose
+holds them to operators whose cause is known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -24,12 +25,14 @@ import torch
 from torch import Tensor
 
 from anchorbench.analysis import ROUNDING, Verdict
+from anchorbench.analysis.budget import PARTS
 from anchorbench.diagnose.rungs import Fields
 from anchorbench.diagnose.scored import Scale
 from anchorbench.errors import GridError
 from anchorbench.fields import Grid, cross_spectrum, project, restrict
 
-CauseWord = Literal["information", "bandwidth", "aliasing", "embedding", "noise", "model", "not told"]
+CauseWord = Literal["information", "bandwidth", "aliasing", "embedding", "noise", "model", "grid", "not told"]
+Parts = Mapping[str, float]
 
 #: A share of the error's energy that makes a cause the dominant one, and one that is next to nothing.
 MOST, LITTLE = 0.5, 0.1
@@ -66,13 +69,28 @@ class Cause:
         }
 
 
-def cause_of(fields: Fields, verdict: Verdict, *, scale: Scale, native: Fields | None = None) -> Cause:
-    """The dominant cause of the first word, and what was found in the unseen band."""
+def cause_of(
+    fields: Fields,
+    verdict: Verdict,
+    *,
+    scale: Scale,
+    native: Fields | None = None,
+    budget: Mapping[int, Parts | None] | None = None,
+) -> Cause:
+    """The dominant cause of the first word, and what was found in the unseen band.
+
+    budget: by rung the signed shares of E_res² of model, grid and information, where the model could be asked.
+    """
     finer = [rung for rung in verdict.used if rung > verdict.train_rung]
     if verdict.word is None or not finer or verdict.train_rung not in verdict.used:
         return Cause("not told", "no cause is told where there is no slope", None)
     found = evidence(fields, train_rung=verdict.train_rung, rung=max(finer), scale=scale, native=native)
     word, why = _dominant(verdict, found)
+    parts = (budget or {}).get(found.rung)
+    if parts is not None and found.changed is not None:
+        if word == "not told":
+            word, why = _largest(verdict, found, parts)
+        why = f"{why}; {_budget(found, parts)}"
     return Cause(word, "; ".join(part for part in (why, _unseen(verdict, found)) if part), found)
 
 
@@ -172,6 +190,24 @@ def _dominant(verdict: Verdict, found: Evidence) -> tuple[CauseWord, str]:
         f"the finer grid changed its answer in the band ({_percent(min(found.changed, 1.0))} of the error's energy "
         f"{place}); whether the grid or the information did takes the model: anchorbench diagnose --model, or doctor"
     )
+
+
+def _largest(verdict: Verdict, found: Evidence, parts: Parts) -> tuple[CauseWord, str]:
+    """Of a rise, what came with the finer grid: the model itself is the same on both."""
+    told: dict[CauseWord, str] = {
+        "model": "most of the error is the model's own, as it is at home",
+        "grid": "the finer grid changes its answer to one and the same function: anchorbench doctor tells by what",
+        "information": "what the finer input holds is answered wrongly in the band the model knows",
+    }
+    candidates = [word for word in told if verdict.word != "diverging" or word != "model"]
+    largest = max(candidates, key=lambda word: parts[word])
+    return largest, told[largest]
+
+
+def _budget(found: Evidence, parts: Parts) -> str:
+    total = sum(parts.values())
+    shares = ", ".join(f"the {part} {_percent(parts[part] / total)}" for part in PARTS)
+    return f"of the error's energy at {found.rung} {shares}".replace("-", "−")
 
 
 def _unseen(verdict: Verdict, found: Evidence) -> str:

@@ -173,7 +173,8 @@ def _embedding(tried: Tried, position: Finding) -> Finding:
         max(gaps),
         f"what it answers to a constant at one place of the interior changes with the grid: {gaps[0]:.2g} from {n} "
         f"to {2 * n} points, {gaps[1]:.2g} to {4 * n}",
-        "coordinates of the points themselves, n/N, periodic on a periodic box (sine and cosine), not n/(N − 1)",
+        "coordinates of the points themselves, n/N, periodic on a periodic box (sine and cosine), not n/(N − 1); where "
+        "it pads before a global kernel, pad by a share of the box",
         defect=ODD,
         note=ROUNDING,
     )

@@ -8,7 +8,7 @@ convergence curve of its own.)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ from anchorbench.fields import Centring, Grid
 #: Relative errors of float32: above the first a defect.
 WRONG = 1e-3
 PHASE = 0.4
+#: The highest waves that 15 and 16 points hold, along each axis, among them: there odd sizes are miscounted.
+VOLUME_WAVES = ((3, -2, 1), (7, -2, 1), (-2, 7, 1), (1, 2, 7))
 
 Resampler = Callable[[Tensor, tuple[int, ...]], Any]
 
@@ -71,7 +73,7 @@ def certify_resampler(resampler: Resampler) -> list[Finding]:
         _quadrants(used),
         _down(used),
         _odd(used),
-        _three(used),
+        _three(found.values()),
         _padding(used),
         _folded(used),
     ]
@@ -149,28 +151,34 @@ def _down(used: Resampled) -> Finding:
 def _odd(used: Resampled) -> Finding:
     pairs = ((15, 32), (32, 15), (31, 32), (17, 51))
     try:
-        errors = {pair: used.error((3, -2), (pair[0],) * 2, (pair[1],) * 2) for pair in pairs}
+        errors = {
+            (n, m): max(used.error(k, (n, n), (m, m)) for k in ((3, -2), ((min(n, m) - 1) // 2, 1))) for n, m in pairs
+        }
     except ConfigError as error:
         return Finding("odd sizes", "defect", None, error.what, "odd grids are grids")
     worst = max(errors, key=lambda pair: errors[pair])
     return graded(
         "odd sizes",
         errors[worst],
-        f"odd and even sizes: errors up to {errors[worst]:.2g} ({worst[0]} to {worst[1]})",
+        f"odd and even sizes, waves up to the highest: errors up to {errors[worst]:.2g} ({worst[0]} to {worst[1]})",
         "shift spectra back by ifftshift; an odd grid has no Nyquist wave",
         defect=WRONG,
     )
 
 
-def _three(used: Resampled) -> Finding:
+def _three(found: Iterable[Resampled]) -> Finding:
+    """In three dimensions it may be another function, and mean another place by its points."""
     try:
-        errors = {n: used.error((3, -2, 1), (n,) * 3, (2 * n,) * 3) for n in (15, 16)}
+        tried = [
+            {n: max(used.error(k, (n,) * 3, (2 * n,) * 3) for k in VOLUME_WAVES) for n in (15, 16)} for used in found
+        ]
+        errors = min(tried, key=lambda errors: errors[16])
     except ConfigError as error:
         return Finding("three dimensions", "note", None, f"not in three dimensions: {error.what}", "")
     return graded(
         "three dimensions",
         max(errors.values()),
-        f"15³ and 16³ to twice: errors {errors[15]:.2g} and {errors[16]:.2g}",
+        f"15³ and 16³ to twice, waves up to the highest: errors {errors[15]:.2g} and {errors[16]:.2g}",
         "index positive and negative wavenumbers of every axis",
         defect=WRONG,
     )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import anchorbench
-from anchorbench.analysis import ROUNDING, Cells, Curve, curve
+from anchorbench.analysis import Cells, Curve, curve
 from anchorbench.diagnose.judged import Diagnosis, coarse_cells, native_cells
 from anchorbench.diagnose.scored import spectra
 from anchorbench.errors import RunError
@@ -21,14 +21,10 @@ from anchorbench.report.build import Report
 from anchorbench.report.document import jsonable
 from anchorbench.report.page import write_page, write_results
 from anchorbench.report.plots import draw_all
+from anchorbench.report.said import not_judged, scores_said, verdict_said
 from anchorbench.report.tables import curves_frame
 
 GROUP = "diagnosis"
-SCORES = ("error", "unseen", "skill", "total")
-#: Of a verdict, what a curve of a document has under the same name.
-JUDGED = (
-    "slope", "interval", "level", "delta", "smallest_slope", "local_slopes", "second_word", "used", "left_out",
-)  # fmt: skip
 
 
 def document_of(found: Diagnosis) -> dict[str, Any]:
@@ -87,31 +83,23 @@ def _head(found: Diagnosis) -> dict[str, Any]:
 
 
 def _drawn(found: Curve) -> dict[str, Any]:
-    """The scores and intervals by rung, float32's rounding as zero."""
-    out: dict[str, Any] = {"rungs": list(found.rungs)}
-    for name in SCORES:
-        out[name] = [0.0 if v is not None and abs(v) <= ROUNDING else v for v in getattr(found, name)]
-        out[f"{name}_interval"] = [
-            i and ([i.low, i.high] if i.high > ROUNDING else None) for i in found.intervals[name]
-        ]
-    out["ratio"] = {"own": list(found.ratio_own), "baseline": list(found.ratio_baseline)}
-    return out
+    """The scores, intervals and ratios by rung."""
+    ratio = {"own": list(found.ratio_own), "baseline": list(found.ratio_baseline)}
+    return {"rungs": list(found.rungs), **scores_said(found), "ratio": ratio}
 
 
 def _reference(label: str, words: str, head: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
     """A curve with all that a curve has, and no verdict."""
-    empty = [None] * len(drawn["rungs"])
     return {
         **head,
-        **dict.fromkeys((*JUDGED, "verdict", "interval_kind", "cost", "card", "model", "track", "of")),
-        **dict.fromkeys(("anchoring_index", "anchoring_reason", "budget"), empty),
+        **dict.fromkeys(("cost", "card", "model", "track", "of")),
+        **not_judged(len(drawn["rungs"])),
+        "budget": [None] * len(drawn["rungs"]),
         "kind": "reference",
         "label": label,
         "method": label,
         "seeds": [],
         "seen_rungs": [],
-        "local_slopes": [],
-        "headroom": {"shown": None, "slope": None, "interval": None, "interval_kind": None, "text": ""},
         "notes": [],
         "words": words,
         **drawn,
@@ -119,29 +107,15 @@ def _reference(label: str, words: str, head: Mapping[str, Any], drawn: Mapping[s
 
 
 def _model(found: Diagnosis, head: Mapping[str, Any]) -> dict[str, Any]:
-    said, shown = found.verdict.to_dict(), found.verdict.headroom
-    rungs = found.curve.rungs
-    plain = _reference(found.name, found.words, head, _drawn(found.curve))
-    return plain | {
+    rungs, several = found.curve.rungs, found.fields.seeds > 1
+    return _reference(found.name, found.words, head, _drawn(found.curve)) | {
         "kind": "method",
-        "method": found.name,
-        "seeds": list(range(found.fields.seeds)) if found.fields.seeds > 1 else [],
+        "seeds": list(range(found.fields.seeds)) if several else [],
         "seen_rungs": sorted({found.train_rung, *found.verdict.seen}),
-        **{name: said[name] for name in JUDGED},
-        "verdict": said["verdict"],
         # One closed model has no seeds to be given: its interval is over the samples.
-        "interval_kind": said["interval_kind"] if found.fields.seeds > 1 else "trajectories",
-        "anchoring_index": [found.verdict.anchoring_index.get(rung) for rung in rungs],
-        "anchoring_reason": [found.verdict.anchoring_reasons.get(rung) for rung in rungs],
+        **verdict_said(found.verdict, rungs, has_seeds=several),
         "budget": list(found.about.get("budget") or [None] * len(rungs)),
         "card": found.about.get("card"),
-        "headroom": {
-            "shown": said["headroom"]["shown"],
-            "slope": None if shown.slope is None else shown.slope.estimate,
-            "interval": None if shown.slope is None else [shown.slope.low, shown.slope.high],
-            "interval_kind": said["headroom"]["interval_kind"] if found.fields.seeds > 1 else None,
-            "text": shown.reason or shown.word,
-        },
         "notes": [found.restriction, *found.notes],
         "cause": found.cause.to_dict(),
     }

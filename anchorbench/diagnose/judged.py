@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anchorbench.analysis import Cells, Curve, Interval, Verdict, curve, explain, judge
+from anchorbench.analysis import Cells, Curve, Interval, Stability, Verdict, curve, explain, judge, stability
 from anchorbench.analysis.intervals import SEEDS_FOR_RANDOM
 from anchorbench.diagnose.causes import Cause, cause_of
 from anchorbench.diagnose.files import by_rung
 from anchorbench.diagnose.rungs import Asked, Fields, matched
 from anchorbench.diagnose.scored import Scale, cells, mismatch, upsampled
 from anchorbench.errors import ConfigError
+from anchorbench.report.said import without_seeds
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,10 +59,23 @@ class Diagnosis:
     @property
     def words(self) -> str:
         """The verdict in one sentence, and its cause in another."""
-        return f"{explain(self.verdict, name=self.name)}. Cause: {self.cause.word}: {self.cause.sentence}."
+        return f"{explain(self._told, name=self.name)}. Cause: {self.cause.word}: {self.cause.sentence}."
+
+    @property
+    def _told(self) -> Verdict:
+        """One closed model has no seeds to be given: what is told of it is over the samples."""
+        return self.verdict if self.fields.seeds > 1 else without_seeds(self.verdict)
+
+    @property
+    def stability(self) -> Stability | None:
+        """The first word for every δ from half to twice the one that was taken; None without a verdict."""
+        return stability(self._told)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's types only."""
+        held, said = self.stability, self._told.to_dict()
+        if self.fields.seeds == 1 and said["interval_kind"] is not None:
+            said["interval_kind"] = "trajectories"
         return {
             "schema": 1,
             "name": self.name,
@@ -71,7 +85,8 @@ class Diagnosis:
             "restriction": self.restriction,
             "sigma": self.scale.sigma.tolist(),
             "curve": self.curve.to_dict(),
-            **self.verdict.to_dict(),
+            **said,
+            "stability": None if held is None else held.to_dict(),
             **self.cause.to_dict(),
             "words": self.words,
             "notes": list(self.notes),
@@ -163,7 +178,13 @@ def judged(
         train_rung=train_rung,
         curve=curve(own, train_rung=train_rung, baseline=own),
         verdict=verdict,
-        cause=cause_of(fields, verdict, scale=unit, native=native),
+        cause=cause_of(
+            fields,
+            verdict,
+            scale=unit,
+            native=native,
+            budget=dict(zip(fields.rungs, (about or {}).get("budget") or (), strict=False)),
+        ),
         restriction=fields.said,
         scale=unit,
         fields=fields,

@@ -1,13 +1,14 @@
 """A trained module of the user's own, evaluated on the rungs of a ladder and diagnosed like files.
 
-The module takes and gives physical units unless `normalised`: inputs (B, C, *grid), C the frames of every input
-variable (oldest first), then static fields, then the input mask where something is missing; output one channel a
-target variable.
+The module takes and gives physical units: inputs (B, C, *grid), C the frames of every input variable (oldest first),
+then static fields, then the input mask where something is missing; output one channel a target variable.  With
+`normalised` variables are in units of σ about the mean, static fields in units of their largest magnitude, both of ρ₀.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -70,10 +71,11 @@ def diagnose_model(
         grid=session.band, options=spec.model_options,
     ).to(where).eval()  # fmt: skip
     rungs, budgets = {}, {}
+    trial = Trial(module, session, normalised)
     wanted = [rung for rung in session.scored_rungs if rung >= spec.band_rung]
     for done, rung in enumerate(wanted, start=1):
         with torch.no_grad():
-            rungs[rung], budgets[rung] = _rung(session, module, rung, normalised=normalised)
+            rungs[rung], budgets[rung] = _rung(trial, rung)
         tell("evaluating", done / len(wanted))
     variable = ladder.spec.variables[targets_of(ladder.spec.variables)[0]]
     fields = Fields(
@@ -112,8 +114,45 @@ def diagnose_model(
     )  # fmt: skip
 
 
-def _rung(session: Session, module: nn.Module, rung: int, *, normalised: bool) -> tuple[Rung, dict[str, float] | None]:
+@dataclass(frozen=True)
+class Trial:
+    """The module behind the session's batches, in the units that it takes and gives."""
+
+    module: nn.Module
+    session: Session
+    normalised: bool
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The module's answer in the batch's normalised units: (B, C', *grid).
+
+        Raises ModelError where it does not run on the rung or gives another number of channels.
+        """
+        if batch.in_units is None or batch.out_units is None:
+            raise ModelError("a batch without units cannot be given to a model in physical units")
+        given, static = batch.inputs, batch.static
+        if not self.normalised:
+            given = _physical(given, batch.in_units)
+            static = None if static is None else static * torch.from_numpy(self.session.static_scale).to(static)
+        inputs = torch.cat([part for part in (given, static, batch.input_mask) if part is not None], dim=1)
+        try:
+            out = call(self.module, inputs, batch.grid, batch.out_grid)
+        except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
+            said = (str(error).splitlines() or [""])[0]
+            raise ModelError(
+                f"the model does not run on rung {batch.grid.name}: {type(error).__name__}: {said}",
+                do=f"its input there is {tuple(inputs.shape)}; every rung is scored",
+            ) from error
+        if out.shape[1] != batch.targets.shape[1]:
+            raise ModelError(
+                f"the model's output on rung {batch.out_grid.name} has {out.shape[1]} channels; the target has "
+                f"{batch.targets.shape[1]}"
+            )
+        return (out if self.normalised else batch.out_units.apply(out)).float()
+
+
+def _rung(trial: Trial, rung: int) -> tuple[Rung, dict[str, float] | None]:
     """Headline variable, prediction and truth in its unit, and the budget on this rung."""
+    session = trial.session
     windows, home = session.test_windows(rung), session.test_windows(session.band.rung)
     grid = windows.out_grid
     units = session.target_units.only([0])
@@ -121,9 +160,9 @@ def _rung(session: Session, module: nn.Module, rung: int, *, normalised: bool) -
     size = max(1, POINTS_PER_BATCH // grid.n_points)
     for numbers in _some(len(windows), size):
         batch = windows.batch(numbers)
-        out = _predicted(module, batch, normalised=normalised)
+        out = trial(batch)
         if rung > session.band.rung:
-            sums.append(_budget(session, module, batch, home.batch(numbers), out, normalised=normalised))
+            sums.append(_budget(trial, batch, home.batch(numbers), out))
         guesses.append(units.undo(out[:, :1].double()).cpu())
         truths.append(units.undo(batch.targets[:, :1].double()).cpu())
         clusters.append(batch.clusters.cpu())
@@ -145,15 +184,12 @@ def _some(n: int, size: int) -> Iterable[range]:
     return (range(first, min(first + size, n)) for first in range(0, n, size))
 
 
-def _budget(
-    session: Session, module: nn.Module, batch: Batch, at_home: Batch, out: Tensor, *, normalised: bool
-) -> Sums:
-    held = _predicted(module, coarse_input(batch, at_home, session), normalised=normalised)
-    coarse = _predicted(module, at_home, normalised=normalised)
+def _budget(trial: Trial, batch: Batch, at_home: Batch, out: Tensor) -> Sums:
+    session = trial.session
     return budget(
         out,
-        held,
-        coarse,
+        trial(coarse_input(batch, at_home, session)),
+        trial(at_home),
         batch.targets,
         grid=batch.out_grid,
         band=session.band,
@@ -163,32 +199,6 @@ def _budget(
         n_clusters=session.test_windows(session.band.rung).n_clusters,
         channel_scale=session.channel_scale,
     )
-
-
-def _predicted(module: nn.Module, batch: Batch, *, normalised: bool) -> Tensor:
-    """The module's answer in the batch's normalised units: (B, C', *grid).
-
-    Raises ModelError where it does not run on the rung or gives another number of channels.
-    """
-    if batch.in_units is None or batch.out_units is None:
-        raise ModelError("a batch without units cannot be given to a model in physical units")
-    given = batch.inputs if normalised else _physical(batch.inputs, batch.in_units)
-    parts = [part for part in (given, batch.static, batch.input_mask) if part is not None]
-    shape = tuple(torch.cat(parts, dim=1).shape)
-    try:
-        out = call(module, torch.cat(parts, dim=1), batch.grid, batch.out_grid)
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise ModelError(
-            f"the model does not run on rung {batch.grid.name}: {type(error).__name__}: {said}",
-            do=f"its input there is {shape}; every rung is scored",
-        ) from error
-    if out.shape[1] != batch.targets.shape[1]:
-        raise ModelError(
-            f"the model's output on rung {batch.out_grid.name} has {out.shape[1]} channels; the target has "
-            f"{batch.targets.shape[1]}"
-        )
-    return (out if normalised else batch.out_units.apply(out)).float()
 
 
 def _physical(inputs: Tensor, units: Normaliser) -> Tensor:

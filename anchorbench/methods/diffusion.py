@@ -169,7 +169,8 @@ class Diffusion(Method):
             return super().stages(steps)
         if first >= steps:
             raise MethodError(
-                f"method.mean_steps {first} leaves none of {steps} steps to the denoiser", do="take fewer, or more steps"
+                f"method.mean_steps {first} leaves none of {steps} steps to the denoiser",
+                do="take fewer, or more steps",
             )
         return ((0, first), (first, steps - first)) if first else super().stages(steps)
 

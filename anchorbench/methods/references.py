@@ -10,12 +10,13 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from anchorbench.config import targets_of
+from anchorbench.config import of_rain, targets_of
 from anchorbench.data.ladder import Ladder
 from anchorbench.data.samples import Batch, Normaliser
 from anchorbench.errors import MethodError, unknown
-from anchorbench.fields import Grid, project
+from anchorbench.fields import Grid, project, prolong
 from anchorbench.fields.resample_points import interpolate
+from anchorbench.methods.climatology import Climatology
 from anchorbench.methods.equation import equation_of, has_equation, newest_state
 from anchorbench.methods.registry import REFERENCES
 from anchorbench.models.spectral_resize import spectral_resize
@@ -32,7 +33,9 @@ class HasMembers(Protocol):
     def members(self, batch: Batch) -> Tensor: ...
 
 
-UNTRAINED = ("persistence", "interpolate", "bilinear", "bicubic", "fourier", "oracle_lowpass", "solver")
+UNTRAINED = (
+    "persistence", "interpolate", "nearest", "bilinear", "bicubic", "fourier", "climatology", "oracle_lowpass", "solver"
+)  # fmt: skip
 
 
 def available(ladder: Ladder, task: str) -> tuple[str, ...]:
@@ -41,6 +44,8 @@ def available(ladder: Ladder, task: str) -> tuple[str, ...]:
     waves = all(ladder.finest.periodic) and ladder.finest.kind == "planar"
     # What `interpolate` is already is not drawn twice.
     lacking = {"fourier" if waves else "bilinear", "" if has_equation(ladder.spec) else "solver"}
+    if not of_rain(ladder.spec.variables):
+        lacking |= {"nearest", "climatology"}
     return tuple(n for n in names if n not in lacking)
 
 
@@ -56,6 +61,10 @@ def build_reference(
         return lambda batch: interpolate(_given(batch), batch.grid, batch.out_grid, "bilinear")
     if name == "bicubic":
         return lambda batch: interpolate(_given(batch), batch.grid, batch.out_grid, "bicubic")
+    if name == "nearest":
+        return lambda batch: prolong(_given(batch), batch.out_grid, how="conservative")
+    if name == "climatology":
+        return Climatology(ladder, normaliser)
     if name == "fourier":
         return lambda batch: spectral_resize(_given(batch), batch.grid, batch.out_grid)
     if name == "oracle_lowpass":

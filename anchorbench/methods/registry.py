@@ -90,6 +90,11 @@ REFERENCES: dict[str, tuple[tuple[str, ...], str]] = {
     "interpolate": (("super_resolve",), "the input carried to the finer grid: waves on a periodic box, else bilinear"),
     "bilinear": (("super_resolve",), "the input read between its points, where interpolate is by waves"),
     "bicubic": (("super_resolve",), "the input by cubic convolution, exact for quadratics (Keys 1981)"),
+    "nearest": (("super_resolve",), "of rain: the input as it is, each cell's amount at all of its points and hours"),
+    "climatology": (
+        ("super_resolve",),
+        "of rain: an ensemble of fields drawn from the training split, whatever the input: the probabilistic floor",
+    ),
     "fourier": (("super_resolve",), "the input's cosine or Fourier series, where interpolate is bilinear"),
     "oracle_lowpass": ((*FIELDS, REPRESENT), "the truth without what is finer than the train rung"),
     "solver": (("forecast", "operator"), "the dataset's own equation, solved on each rung from the restricted state"),

@@ -141,7 +141,7 @@ class Coordinate(nn.Module):
             for i in range(last + 1):
                 h = torch.baddbmm(self.bias(i, pick), self.before(h, i), self.weight(i, pick, time))
                 h = self.activate(h, i, knob) if i < last else h
-            return h.real if h.is_complex() else h
+            return h
 
     def on(self, grid: Grid, *, pick: Tensor | None = None, time: Tensor | None = None) -> Tensor:
         """u on the points of a grid: (B, out_channels, *grid.shape)."""

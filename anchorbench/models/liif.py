@@ -3,9 +3,14 @@
     s(q) = Σ_t w_t MLP( f_t, rel_t, cell )        t the 2^d features about q, w_t the areas opposite (`sampler.py`)
 
 f_t is the feature and those about it, 3 an axis (`unfold`); the encoder is the one that all rivals share.
+
+With `sigma` the decoder is given [cos, sin](2π σ B rel/2) beside rel, B ~ N(0, 1) and not learnt, rel/2 the offset in
+spacings: a coordinate network's frequencies, for `anchorbench choose` to choose.  Ours; the paper has none.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +29,18 @@ class LIIF(nn.Module):
     inputs: (B, C_in, *grid.shape) -> (B, C_out, *out_grid.shape).
     """
 
+    waves: Tensor
+
     def __init__(self, in_channels: int, out_channels: int, grid: Grid, options: LiifOptions | None = None) -> None:
         super().__init__()
         self.options = options = options or LiifOptions()
         d = grid.ndim
         self.encoder = Encoder(in_channels, d, options)
         seen = options.width * (3**d if options.unfold else 1)
-        self.layers = layers_of(seen + 2 * d, options.hidden, options.layers, out_channels, ndim=d)
+        coded = 0 if options.sigma is None else 2 * options.waves
+        self.layers = layers_of(seen + 2 * d + coded, options.hidden, options.layers, out_channels, ndim=d)
+        if coded:
+            self.register_buffer("waves", torch.randn(options.waves, d))
 
     def forward(self, inputs: Tensor, grid: Grid, out_grid: Grid) -> Tensor:
         features = self.encoder(inputs, grid)
@@ -42,12 +52,20 @@ class LIIF(nn.Module):
         def queries(lo: int, hi: int) -> Tensor:
             total: Tensor | float = 0.0
             for values, rel, weight in corners(features, grid, out_grid, torch.arange(lo, hi, device=features.device)):
-                place = torch.cat([rel, cell.expand_as(rel)]).expand(len(values), -1, *rel.shape[1:])
+                place = torch.cat([rel, cell.expand_as(rel), *self.code(rel)])
+                place = place.expand(len(values), -1, *rel.shape[1:])
                 total = total + weight * through(self.layers, torch.cat([values, place], 1), out_grid)
             assert isinstance(total, Tensor)  # a grid has corners
             return total
 
         return Slabs(queries, out_grid, height).whole()
+
+    def code(self, rel: Tensor) -> tuple[Tensor, ...]:
+        """Waves of the offset, (waves, R, ...) each: cosines, sines; none without `sigma`."""
+        if self.options.sigma is None:
+            return ()
+        phase = math.pi * self.options.sigma * torch.einsum("wd,d...->w...", self.waves, rel)
+        return phase.cos(), phase.sin()
 
     @property
     def facts(self) -> dict[str, str]:

@@ -65,6 +65,14 @@ class LiifOptions(EncoderOptions):
     hidden: int = Field(default=256, ge=1, description="channels of the decoder's layers")
     layers: int = Field(default=4, ge=1, description="hidden layers of the decoder")
     unfold: bool = Field(default=True, description="the decoder sees the 3 points an axis about each neighbour")
+    # Left out of dumps at their defaults: runs from before there was a choice keep their names.
+    sigma: float | None = Field(
+        default=None,
+        gt=0,
+        description="the decoder sees random waves of the offset too: their deviation, in waves a spacing; null: none",
+        exclude_if=lambda sigma: sigma is None,
+    )
+    waves: int = Field(default=16, ge=1, description="how many, with sigma", exclude_if=lambda waves: waves == 16)
 
 
 class LteOptions(EncoderOptions):

@@ -68,7 +68,10 @@ class UNetAttention(nn.Module):
         )
         inner = widths[-1] if self.context == "tokens" else None
         self.past = nn.ModuleList(
-            nn.Identity() if self.context == "none" else Attention(width, options.heads, keys=inner) for width in widths
+            Attention(width, options.heads, keys=inner)
+            if self.context == "tokens" or (self.context == "attention" and level >= options.context_from)
+            else nn.Identity()
+            for level, width in enumerate(widths)
         )
         windows = [*options.windows, *[1] * options.depth][: options.depth]
         self.about = nn.ModuleList(
@@ -98,7 +101,7 @@ class UNetAttention(nn.Module):
                 y = mean(y, two, ceil_mode=True, count_include_pad=False)
             x = block(y, out_grid.periodic).unflatten(0, (-1, n))
             skips.append(x[:, -1])
-            if self.context == "attention":
+            if self.context == "attention" and isinstance(past, Attention):
                 x = _over_frames(x, past)
             elif tokens is not None:
                 x = _to_tokens(x, tokens, past)

@@ -27,6 +27,13 @@ class UnetAttentionOptions(UnetOptions):
     denoiser_context: Context | None = Field(
         default=None, description="the same in the denoiser of `diffusion`; null: as in the mean.  Published: tokens"
     )
+    context_from: int = Field(
+        default=0,
+        ge=0,
+        description="finest level on which `attention` hears earlier frames, 0 the finest of all, as published; 1 costs "
+        "a quarter",
+        exclude_if=lambda level: level == 0,
+    )
     windows: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(3, 3, 1),
         description="sides of the windows of spatial attention, odd, a level each; 1, or none left: none",

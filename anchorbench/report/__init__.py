@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anchorbench.report.build import Report, make_report
+    from anchorbench.report.build import Report, make_leaderboard, make_report, write_cards
 
-__all__ = ["Report", "make_report"]
+__all__ = ["Report", "make_leaderboard", "make_report", "write_cards"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,24 +15,26 @@ import anchorbench
 from anchorbench.config import LadderSpec
 from anchorbench.errors import RunError
 from anchorbench.report.group import Group
-from anchorbench.report.missing import missing, unfinished
+from anchorbench.report.merge import merged
+from anchorbench.report.missing import commands, missing, unfinished
 from anchorbench.report.scored import Scored
 from anchorbench.report.studies import Studies, label_of_row
 from anchorbench.runs.plan import group_key
-from anchorbench.runs.store import find_runs
 
 
-def collect(results: Path, *, delta: float = 0.1, dataset: str | None = None) -> dict[str, Any]:
-    """The report document of all finished runs of a folder.
+def collect(results: Path | Sequence[Path], *, delta: float = 0.1, dataset: str | None = None) -> dict[str, Any]:
+    """The report document of all finished runs of a folder, or of several as one (`merge.py`).
 
     Raises RunError where there is none.
     """
-    runs = [run for run in find_runs(results) if dataset in (None, run.spec.dataset)]
-    studies = Studies.read(results)
+    folders = [results] if isinstance(results, Path) else list(results)
+    runs, words = merged(folders, dataset=dataset)
+    studies = Studies.read(*folders)
     finished = [Scored(run, studies.words(run.path.name)) for run in runs if run.finished]
     if not finished:
         raise RunError(
-            f"there is no finished run in {results}" + (f" ({len(runs)} unfinished)" if runs else ""),
+            f"there is no finished run in {', '.join(map(str, folders))}"
+            + (f" ({len(runs)} unfinished)" if runs else ""),
             do="anchorbench train --method baseline --with-references",
         )
     by_group: dict[str, list[Scored]] = defaultdict(list)
@@ -46,6 +48,8 @@ def collect(results: Path, *, delta: float = 0.1, dataset: str | None = None) ->
         "curves": [],
         "not_run": [],
         "missing": [],
+        "folders": [str(folder) for folder in folders],
+        "words": words,
     }
     ladders: dict[str, LadderSpec] = {}
     group_of_run: dict[str, str] = {}
@@ -54,7 +58,7 @@ def collect(results: Path, *, delta: float = 0.1, dataset: str | None = None) ->
         for key, members in sorted(by_group.items(), key=lambda item: (item[1][0].spec.dataset, item[0]))
     ]
     for group, apart in zip(groups, told_apart(groups), strict=True):
-        document["groups"].append(group.describe() | {"apart": apart})
+        document["groups"].append(group.describe() | {"apart": apart, "commands": commands(group)})
         document["curves"] += group.curves()
         document["missing"] += missing(group)
         ladders[group.ladder.digest] = group.ladder

@@ -2,6 +2,7 @@
 
 samples(ρ) = share(ρ) × steps × batch        points(ρ) = samples(ρ) × points of the grid
 FLOPs      = steps × batch × 3 Σ_ρ share(ρ) FLOPs(ρ)                                       (runs/footing.py)
+forecast   = FLOPs(ρ) of one forward pass                                                  (models/card.py)
 data       = solves of the training split × Σ over the rungs that were read of one solve   (runs/price.py)
 """
 
@@ -48,8 +49,17 @@ def cost_of(
         "flops": _flops(family, ladder),
         "data": data_cost(read, price),
         "parameters": None,
+        "inference": None,
         "device": family.runs[0].run.environment().get("device"),
     }
+
+
+def inference_cost(card: Mapping[str, Any]) -> dict[int, float]:
+    """FLOPs of one forward pass of one sample, by rung, of a model's card; what the card does not run on is left out.
+
+    A method that makes several passes a forecast (members, steps of a diffusion) spends that many times as much.
+    """
+    return {int(str(name).lstrip("r")): float(n) for name, n in (card.get("flops") or {}).items() if "x" not in name}
 
 
 def solver_price(references: Sequence[Family]) -> dict[str, Any] | None:

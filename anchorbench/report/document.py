@@ -79,6 +79,11 @@ def is_method(curve: Curve) -> bool:
     return curve.get("kind") != "reference"
 
 
+def is_told(curve: Curve) -> bool:
+    """Whether its words say anything: of the references only a solver's, for the others are flat, or no one model."""
+    return is_method(curve) or curve.get("method") == "solver"
+
+
 def groups_of(document: Document) -> Iterator[tuple[Group, list[Curve]]]:
     """Each group with the curves that are shown, methods first, else in the order of the document.
 
@@ -192,6 +197,14 @@ def sentence(curve: Curve) -> str:
     return given or f"{label_of(curve)}: {words(curve) or 'no verdict'}."
 
 
+def cause(curve: Curve) -> dict[str, str] | None:
+    """`word` and `sentence` of why, where a diagnosis found it; None of a curve that nobody diagnosed."""
+    given = curve.get("cause")
+    if not isinstance(given, Mapping) or not given.get("cause"):
+        return None
+    return {"word": str(given["cause"]), "sentence": str(given.get("sentence") or "").rstrip(".")}
+
+
 def lead(item: Mapping[str, Any]) -> str:
     """`lead 30 min`; empty for null."""
     value = finite(item.get("lead"))
@@ -249,7 +262,7 @@ def duration(seconds: Any) -> str:
     if x < 60:
         return f"{x:.3g} s"
     hours, minutes = divmod(round(x / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{int(x // 60)} min {round(x % 60):d} s"
+    return f"{hours} h {minutes} min" if hours else f"{round(x) // 60} min {round(x) % 60} s"
 
 
 def jsonable(value: Any) -> Any:

@@ -25,6 +25,7 @@ from anchorbench.report.document import (
     group_rungs,
     heading,
     is_method,
+    is_told,
     label_of,
     number,
     pair,
@@ -34,6 +35,7 @@ from anchorbench.report.document import (
     slope,
     words,
 )
+from anchorbench.report.factor_figure import error_vs_factor
 from anchorbench.report.images import fields
 from anchorbench.report.spectrum import spectrum
 from anchorbench.report.style import (
@@ -63,8 +65,10 @@ def error_vs_res(group: Group, curves: Sequence[Curve]) -> Figure:
     """E_res(ρ) = ‖P e_ρ‖ / σ on log-log axes, and under it S(ρ) = 1 − ‖(I−P) e_ρ‖² / ‖(I−P) y_ρ‖².
 
     The models in colour with their intervals as bands, the references in grey, `native` as separate stars; rungs seen
-    in training hollow, rungs coarser than the train rung faint.
+    in training hollow, rungs coarser than the train rung faint.  Of a super-resolution `error_vs_factor`.
     """
+    if group.get("input_rung") and any(curve.get("psnr") for curve in curves):
+        return error_vs_factor(group, curves)
     with look():
         rungs, train, style = group_rungs(group, curves), finite(group.get("train_rung")), styles(curves)
         shown = [c for c in curves if any((finite(e) or 0) > 0 for e in per_rung(c, "error"))]
@@ -143,17 +147,12 @@ def _key_rows(curves: Sequence[Curve], style: dict[str, Style]) -> list[tuple[An
         text = label_of(curve) if is_method(curve) else label_of(curve).replace("_", " ")
         if len(coarse) > 1 and curve is coarse[0]:
             text = "coarse then upsample, of each run"
-        if _tells_slope(curve):
+        if is_told(curve):
             slanted = f"slope {slope(curve)}".replace(" ", "\u00a0") if slope(curve) else ""  # kept on one line
             told = "; ".join(part for part in (words(curve), slanted) if part)
             text += f" — {told}" if told else ""
         rows.append((style[label_of(curve)].handle(), wrapped(text)))
     return rows
-
-
-def _tells_slope(curve: Curve) -> bool:
-    """Of the references only a solver has a slope that says anything: the others are flat, or no one model."""
-    return is_method(curve) or curve.get("method") == "solver"
 
 
 def _key_notes(curves: Sequence[Curve], train: float | None) -> list[str]:
@@ -164,7 +163,7 @@ def _key_notes(curves: Sequence[Curve], train: float | None) -> list[str]:
         levels = {finite(c.get("level")) for c in curves if is_method(c)}
         level = levels.pop() if len(levels) == 1 else None
         notes[0] += f" Bands: {f'{100 * level:g} % ' if level else ''}interval."
-    if any(given_these_seeds(c) and _tells_slope(c) for c in curves):
+    if any(given_these_seeds(c) and is_told(c) for c in curves):
         notes.append("† given these seeds: fewer than three, so not an interval over seeds.")
     return notes
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from anchorbench.errors import AnchorbenchError
 from anchorbench.report.document import Curve, Group, heading
+from anchorbench.report.scored import Family
 from anchorbench.report.style import BLUE, COLUMN, GREEN, ORANGE, VERMILLION, Key, Style, look
 from anchorbench.runs.selection import foretold, price, read_selection
 
@@ -23,6 +24,8 @@ TARGET, CHOSEN, LOW, HIGH = (
     Style(ORANGE, None, (0, (4, 1.5)), 1.0),
     Style(BLUE, None, (0, (1, 1)), 1.0),
 )
+#: Networks on one figure.
+MOST = 4
 QUALITY = Style(GREEN, "o", (0, (3, 1)), 1.0)
 
 
@@ -58,6 +61,26 @@ def selection_of(label: str, folders: Sequence[Path]) -> dict[str, Any] | None:
         "rank": _rank(found),
         "price": float(np.mean(prices)) if prices else None,
     }
+
+
+def selections_of(families: Sequence[Family], names: Sequence[str]) -> list[dict[str, Any]]:
+    """One a network, at most four: of a search, which knows what became of every setting, before that of a choice.
+
+    Rows that a study labels vary what others show: they stand only where nothing else does.
+    """
+    order = sorted(
+        zip(families, names, strict=True),
+        key=lambda one: (one[0].study_label is not None, one[0].spec.method != "grid_search"),
+    )
+    shown: dict[str, dict[str, Any]] = {}
+    for family, name in order:
+        model = family.spec.model
+        if family.spec.task != "represent" or model in shown or len(shown) == MOST:
+            continue
+        found = selection_of(name, [run.run.path for run in family.runs])
+        if found is not None:
+            shown[model] = found
+    return list(shown.values())
 
 
 def fresh(group: Group, curves: Sequence[Curve]) -> Figure:

@@ -10,17 +10,21 @@ from typing import Any
 import numpy as np
 import yaml
 
-from anchorbench.analysis import ROUNDING, Cells, Curve, Interval, Verdict, curve, explain, judge
-from anchorbench.analysis.intervals import GIVEN_SEEDS
+from anchorbench.analysis import Cells, curve, explain, judge
 from anchorbench.config import LadderSpec, RunSpec, targets_of
 from anchorbench.fields import Grid
 from anchorbench.methods.base import Method, Plan
 from anchorbench.methods.registry import METHODS, REFERENCES, build_method
-from anchorbench.report.cost import cost_of, solver_price
+from anchorbench.report.cost import cost_of, inference_cost, solver_price
+from anchorbench.report.fresh import selections_of
 from anchorbench.report.native import choose, same_model, seeds_note, training_notes, warm_started
+from anchorbench.report.paired import comparisons
+from anchorbench.report.precipitation import precipitation
 from anchorbench.report.probed import probes
+from anchorbench.report.said import not_judged, scores_said, verdict_said, without_seeds
 from anchorbench.report.scored import Family, Scored, convergence, environments, families, labels, mean_seconds
 from anchorbench.report.shown import fields, spectra
+from anchorbench.report.super_resolution import factor_scores
 from anchorbench.runs.evaluate import COARSE
 
 
@@ -80,8 +84,11 @@ class Group:
         """Share of a method's training samples by rung."""
         return self._built(spec).mix()
 
+    def _seen(self, spec: RunSpec) -> list[int]:
+        return sorted(rung for rung, share in self.mix(spec).items() if share > 0)
+
     def _built(self, spec: RunSpec) -> Method:
-        plan = Plan.of(self.ladder, spec.train_rung)
+        plan = replace(Plan.of(self.ladder, spec.train_rung), input_rung=spec.input_rung, time_factor=spec.time_factor)
         return build_method(spec.method, plan, spec.method_options, task=spec.task)
 
     def baseline(self, spec: RunSpec) -> Family | None:
@@ -144,12 +151,12 @@ class Group:
             "card": json.loads(card.read_text()) if card.exists() else None,
         }
         if out["card"] is not None:
-            out["cost"]["parameters"] = out["card"]["parameters"]
+            out["cost"] |= {"parameters": out["card"]["parameters"], "inference": inference_cost(out["card"])}
         return out
 
     def _curve(self, family: Family, label: str, *, kind: str, method: str, prefix: str = "") -> dict[str, Any]:
         spec, cells = family.spec, family.cells(prefix)
-        seen = sorted(rung for rung, share in self.mix(spec).items() if share > 0) if kind == "method" else []
+        seen = self._seen(spec) if kind == "method" else []
         baseline = self.baseline(spec)
         drawn = curve(cells, train_rung=spec.band_rung, baseline=None if baseline is None else baseline.cells())
         verdict = judge(
@@ -161,51 +168,23 @@ class Group:
             fixed_input=spec.input_rung is not None,
             delta=self.delta,
         )
-        if spec.train is None:
-            verdict = _without_seeds(verdict)
-        said = verdict.to_dict()
-        headroom = verdict.headroom
+        said = verdict_said(verdict, drawn.rungs, has_seeds=spec.train is not None)
+        notes = verdict.notes if spec.train is not None else without_seeds(verdict).notes
 
         return {
             **self._head(),
             **_identity(kind, label, method, spec.model if spec.train is not None else None),
             "of": None,
-            **_scores(drawn),
+            **scores_said(drawn),
+            **said,
             "acc": [family.acc(rung, prefix) for rung in drawn.rungs],
+            **({} if prefix else factor_scores(family, drawn.rungs)),
             "seeds": family.seeds if spec.train is not None else [],
             "seen_rungs": seen,
             "rungs": list(drawn.rungs),
             "ratio": {"own": list(drawn.ratio_own), "baseline": list(drawn.ratio_baseline)},
-            "anchoring_index": [verdict.anchoring_index.get(rung) for rung in drawn.rungs],
-            "anchoring_reason": [verdict.anchoring_reasons.get(rung) for rung in drawn.rungs],
             "budget": [None] * len(drawn.rungs),
-            **{
-                name: said[name]
-                for name in (
-                    "slope",
-                    "interval",
-                    "interval_kind",
-                    "level",
-                    "delta",
-                    "smallest_slope",
-                    "local_slopes",
-                    "verdict",
-                    "second_word",
-                    "used",
-                    "left_out",
-                )
-            },
-            "interval_kind": said["interval_kind"]
-            if spec.train is not None or not said["interval"]
-            else "trajectories",
-            "headroom": {
-                "shown": said["headroom"]["shown"],
-                "slope": None if headroom.slope is None else headroom.slope.estimate,
-                "interval": None if headroom.slope is None else [headroom.slope.low, headroom.slope.high],
-                "interval_kind": said["headroom"]["interval_kind"],
-                "text": headroom.reason or headroom.word,
-            },
-            "notes": [*verdict.notes, *self._notes(family)],
+            "notes": [*notes, *self._notes(family)],
             "words": explain(verdict, name=label) if kind == "method" else _reference_words(method, said),
             "cost": None,
             "card": None,
@@ -220,7 +199,7 @@ class Group:
         runs = [run for family in natives.values() for run in family.runs]
         seeds = sorted({run.spec.seed for run in runs})
         rungs = sorted(cells)
-        scores = {rung: _scores(curve(c)) for rung, c in cells.items()}
+        scores = {rung: scores_said(curve(c)) for rung, c in cells.items()}
         at = {rung: cells[rung].rungs.index(rung) for rung in rungs}
         nulls = [None] * len(rungs)
         return {
@@ -233,11 +212,9 @@ class Group:
             "seeds": seeds,
             "acc": [(natives.get(rung) or baseline).acc(rung) for rung in rungs],
             "ratio": {"own": nulls, "baseline": nulls},
-            **dict.fromkeys(("anchoring_index", "anchoring_reason", "budget"), nulls),
-            **dict.fromkeys(("slope", "interval", "smallest_slope", "verdict", "second_word"), None),
+            **not_judged(len(rungs)),
+            "budget": nulls,
             "interval_kind": "given these seeds",
-            "local_slopes": [],
-            "headroom": dict.fromkeys(("shown", "slope", "interval", "interval_kind")) | {"text": ""},
             "notes": [*training_notes(natives, baseline), *(convergence(run) for run in runs)],
             "words": f"native: the baseline trained at each rung (seeds {', '.join(map(str, seeds))})"
             + warm_started(natives),
@@ -286,9 +263,12 @@ class Group:
             "id": self.key,
             "title": f"{head['display_name']} · {head['size']} · {head['task']}",
             "restriction": self.ladder.restriction,
+            "input_rung": self.spec.input_rung,
             "rungs": self.rungs,
             "sigma": self.sigma,
             "floor": self.floor or None,
+            "solver_price": solver_price(self.references),
+            "paired": comparisons(self.methods, seen=self._seen, floor=self.floor),
             "provenance": {
                 **{k: v for k, v in self.provenance.items() if k not in ("terms", "display_name", "dataset")},
                 "ladder": self.ladder.digest,
@@ -303,11 +283,13 @@ class Group:
             "fields": fields(
                 self.methods, Grid.from_dict(self.ladder.grid), self.rungs, self.variable, band_rung=self.spec.band_rung
             ),
+            "selection": selections_of(self.methods, labels(self.methods)),
+            "precipitation": precipitation(self.methods, self.references, self.ladder),
             "probes": probes(
                 self.methods,
                 self.references,
                 self.native_families,
-                seen=lambda spec: [rung for rung, share in self.mix(spec).items() if share > 0],
+                seen=self._seen,
                 floor=self.floor,
                 delta=self.delta,
                 sigma=self.sigma,
@@ -330,32 +312,6 @@ def _identity(kind: str, label: str, method: str, model: str | None) -> dict[str
     track = METHODS[method][2] if method in METHODS else None
     words = dict.fromkeys(("study_label", "footing"))
     return {"kind": kind, "label": label, "method": method, "model": model, "track": track, **words}
-
-
-def _scores(drawn: Curve) -> dict[str, list[Any]]:
-    """Each score and its interval by rung; float32's rounding is zero: an oracle's error is 0, not 1e-7."""
-    out: dict[str, list[Any]] = {}
-    for name in ("error", "unseen", "skill", "total"):
-        values = getattr(drawn, name)
-        out[name] = [0.0 if v is not None and abs(v) <= ROUNDING else v for v in values]
-        out[f"{name}_interval"] = [
-            None if i is None or i.high <= ROUNDING else [i.low, i.high] for i in drawn.intervals[name]
-        ]
-    return out
-
-
-def _without_seeds(verdict: Verdict) -> Verdict:
-    """A reference without training has no seeds to be given: its interval is over trajectories alone."""
-
-    def plain(found: Interval | None) -> Interval | None:
-        return None if found is None else replace(found, given_seeds=False)
-
-    return replace(
-        verdict,
-        slope=plain(verdict.slope),
-        skill_interval=plain(verdict.skill_interval),
-        notes=tuple(note for note in verdict.notes if note != GIVEN_SEEDS),
-    )
 
 
 def _reference_words(method: str, said: Mapping[str, Any]) -> str:

@@ -14,8 +14,10 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from anchorbench.report.document import Curve, Group, at, finite, group_rungs, heading, is_method, label_of, rungs_of
+from anchorbench.report.factor_figure import inset, liveliest
 from anchorbench.report.lines import lines
 from anchorbench.report.style import look
+from anchorbench.report.super_resolution import factor_text
 
 MOST_FIELDS = 4  # methods drawn: more make a figure that no page holds
 
@@ -69,6 +71,9 @@ def _draw_images(
     extent = held.get("extent")
     extent = tuple(extent) if isinstance(extent, Sequence) and len(extent) == 4 else None
     y, holes = height - above, False
+    # To super-resolve is to make what is small: a box of each panel stands in it enlarged.
+    given = finite(group.get("input_rung"))
+    zoomed = liveliest(values[0][0][1][rungs[-1]]) if given else None
     for rows, (colours, norm) in (values, errors):
         top, drawn = y, None
         for name, images in rows:
@@ -83,8 +88,12 @@ def _draw_images(
                         np.ma.masked_invalid(images[rung]), cmap=colours, norm=norm, interpolation="nearest",
                         origin=held.get("origin") or "lower", extent=extent, aspect="auto",
                     )  # fmt: skip
+                    if zoomed is not None:
+                        inset(ax, images[rung], zoomed, style=held, colours=colours, norm=norm)
                 if rows is values[0] and name == "truth":
                     scale = "" if not train else ", train rung" if rung == train else f", {rung / train:.3g}×"
+                    if given:
+                        scale = f", factor {factor_text(rung / given)}"
                     ax.set_title(f"{rung:g} points{scale}", size=7, pad=3)
                 if column == 0:
                     ax.set_ylabel(textwrap.fill(name, max(9, int(14.5 * tall))), parse_math=False, size=7, labelpad=4)
@@ -107,6 +116,11 @@ def _draw_images(
     note += " Limits are shared along each colour bar." + (" Grey: no data." if holes else "")
     figure.text(0.06 / width, 0.05 / height, note, va="bottom", size=5.6, color="0.35")
     return figure
+
+
+def rain_colours(images: Sequence[NDArray[np.float64]]) -> tuple[Colormap, Normalize]:
+    """Of rain in mm, all on one scale."""
+    return _colours(list(images), "rain")
 
 
 def _colours(images: list[NDArray[np.float64]], kind: str) -> tuple[Colormap, Normalize]:

@@ -21,6 +21,7 @@ from anchorbench.data.catalog_file import ENVIRONMENT, load_catalog
 from anchorbench.data.fetch import Request, request
 from anchorbench.data.ladder import Ladder
 from anchorbench.errors import AnchorbenchError
+from anchorbench.fields import Grid
 from anchorbench.methods.base import Plan
 from anchorbench.methods.references import available
 from anchorbench.methods.registry import build_method
@@ -103,6 +104,14 @@ def unfinished(run: RunFolder, runs: Sequence[RunFolder], ladders: Mapping[str, 
     return {"what": what, "command": command}
 
 
+def commands(group: Group) -> list[dict[str, str]]:
+    """Each method's curve with the command that makes its runs."""
+    return [
+        {"label": label, "command": train_command(family.spec, group.ladder, seeds=family.seeds)}
+        for label, family in zip(labels(group.methods), group.methods, strict=True)
+    ]
+
+
 def train_command(
     spec: RunSpec,
     ladder: LadderSpec | None,
@@ -148,6 +157,10 @@ def _where(spec: RunSpec, ladder: LadderSpec | None) -> list[str]:
     settings = []
     if spec.input_rung is not None and (ladder is None or spec.input_rung != ladder.rungs[0]):
         settings.append(f"task.input_rung={spec.input_rung}")
+    if spec.time_factor > 1:
+        settings.append(f"task.time_factor={spec.time_factor}")
+    if spec.task == "super_resolve" and spec.frames_in > 1:
+        settings.append(f"task.frames={spec.frames_in}")
     if ladder is None or wanted is None:
         return [*words, *(part for setting in settings for part in ("--set", setting))]
     if ladder.rungs != wanted.spec.rungs:
@@ -163,11 +176,19 @@ def _where(spec: RunSpec, ladder: LadderSpec | None) -> list[str]:
         )
         wanted = again or wanted
     if ladder.source.startswith("generated"):
+        if (crop := _crop(ladder, wanted)) is not None:
+            settings.append(f"data.crop={crop}")
         settings += _differences("data.generator", ladder.origin, wanted.spec.origin)
     else:
         for part in ("crop", "selection"):
             settings += _differences("data", {part: ladder.origin.get(part)}, {part: wanted.spec.origin.get(part)})
     return [*words, *(part for setting in settings for part in ("--set", setting))]
+
+
+def _crop(ladder: LadderSpec, wanted: Request) -> int | None:
+    """Of a generated ladder, which keeps none in its origin; None where it is the catalogue's."""
+    own, usual = (Grid.from_dict(spec.grid).extent[0] for spec in (ladder, wanted.spec))
+    return None if wanted.size.crop is None or own == usual else round(wanted.size.crop * own / usual)
 
 
 def _wanted(spec: RunSpec, ladder: LadderSpec | None) -> Request | None:
@@ -219,7 +240,7 @@ def _catalog(_: str | None) -> Catalog:
 
 
 def _preset(spec: RunSpec) -> Preset:
-    return _tolerant(lambda: load_preset(spec.size, spec.dataset)) or Preset(model="")
+    return _tolerant(lambda: load_preset(spec.size, spec.dataset, task=spec.task)) or Preset(model="")
 
 
 def _method_options(spec: RunSpec, ladder: LadderSpec | None, preset: Preset) -> dict[str, Any] | None:

@@ -14,10 +14,16 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from anchorbench.report import document as read
+from anchorbench.report.bars import budget_bars, slope_strip
+from anchorbench.report.beside import tables_of
+from anchorbench.report.break_even import CAPTION as EVEN
+from anchorbench.report.break_even import COLUMNS as EVEN_COLUMNS
+from anchorbench.report.break_even import break_even, even_table
+from anchorbench.report.chart import curves_chart
 from anchorbench.report.document import Curve, Document, Group
 from anchorbench.report.headline import cost_rows, headline, not_run_of, stands_for, why
 from anchorbench.report.plots import FORMATS, PLOTS
-from anchorbench.report.wording import CAPTIONS, COSTS, DEFINITIONS, HEADLINE
+from anchorbench.report.wording import CAPTIONS, COSTS, DEFINITIONS, HEADLINE, SIGNS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,11 +45,11 @@ def write_page(
     folder.mkdir(parents=True, exist_ok=True)
     context = _context(document, figures, folder, tuple(dict.fromkeys(("png", *formats))))
     paths = folder / "index.html", folder / "report.md"
-    for path, environment, template in (
-        (paths[0], _environment(html=True), "page.html.j2"),
-        (paths[1], _environment(html=False), "report.md.j2"),
+    for path, templates, template in (
+        (paths[0], environment(html=True), "page.html.j2"),
+        (paths[1], environment(html=False), "report.md.j2"),
     ):
-        _replace(path, environment.get_template(template).render(**context).encode())
+        replace_whole(path, templates.get_template(template).render(**context).encode())
     return paths
 
 
@@ -54,8 +60,8 @@ def write_results(document: Document, folder: Path | str) -> tuple[Path, Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     table, text = folder / "results.parquet", folder / "report.json"
-    _replace(table, curves_frame(document).to_parquet(index=False))
-    _replace(text, json.dumps(read.jsonable(document), ensure_ascii=False, allow_nan=False, indent=1).encode())
+    replace_whole(table, curves_frame(document).to_parquet(index=False))
+    replace_whole(text, json.dumps(read.jsonable(document), ensure_ascii=False, allow_nan=False, indent=1).encode())
     return table, text
 
 
@@ -82,7 +88,8 @@ def _context(
         "missing": list(document.get("missing") or ()),
         "protocols": sorted({str(c.get("protocol")) for c in curves if c.get("protocol") is not None}),
         "n_models": sum(map(read.is_method, curves)),
-        "captions": {"headline": HEADLINE, "costs": COSTS},
+        "captions": {"headline": HEADLINE, "costs": COSTS, "even": EVEN},
+        "even_columns": EVEN_COLUMNS,
         "definitions": [(term, text.replace("{delta:g}", f"{delta:g}")) for term, text in DEFINITIONS],
     }
 
@@ -106,6 +113,13 @@ def _group(
         "all_rungs": rungs,
         "train": train,
         "figures": figures,
+        # Those with a place of their own are not among them.
+        "pictures": [figure for plot, figure in figures.items() if plot not in ("error-vs-res", "cost")],
+        "chart": curves_chart(group, curves),
+        "chart_caption": CAPTIONS["chart"],
+        "bars": budget_bars(models),
+        "tables": tables_of(group, curves),
+        "even": even_table(break_even(group, curves)),
         "environments": list(group.get("environments") or ([group["environment"]] if group.get("environment") else [])),
         "budget": [row for curve in models for row in _budget(curve)],
         "cards": _cards(models),
@@ -120,6 +134,7 @@ def _group(
 
 def _facts(group: Group) -> str:
     """One line under the heading: what was done on what."""
+    unit = group.get("unit") if group.get("unit") != "1" else ""
     said = [
         f"task {group.get('task')}" if group.get("task") else "",
         f"size {group.get('size')}" if group.get("size") else "",
@@ -127,7 +142,7 @@ def _facts(group: Group) -> str:
         f"trained at {group.get('train_rung'):g} points per axis" if read.finite(group.get("train_rung")) else "",
         f"rungs {', '.join(f'{r:g}' for r in read.rungs_of(group))}" if read.rungs_of(group) else "",
         f"restriction {group.get('restriction')}" if group.get("restriction") else "",
-        f"σ = {read.number(group.get('sigma'))} {group.get('unit') or ''}".strip() if group.get("sigma") else "",
+        f"σ = {read.number(group.get('sigma'))} {unit or ''}".strip() if group.get("sigma") else "",
     ]
     return " · ".join(part for part in said if part)
 
@@ -138,7 +153,7 @@ def _figure(
     """Write the figure's files, and what the templates need of it.  path: of the files, without their suffix."""
     if isinstance(figure, bytes):
         path.parent.mkdir(exist_ok=True)
-        _replace(path.with_name(f"{path.name}.png"), figure)
+        replace_whole(path.with_name(f"{path.name}.png"), figure)
         kind, data = "png", figure
     else:
         from anchorbench.report.style import save
@@ -195,8 +210,9 @@ def _slug(group: Group, taken: set[str]) -> str:
     return name
 
 
-def _environment(*, html: bool) -> Environment:
-    environment = Environment(
+def environment(*, html: bool) -> Environment:
+    """The templates, with what they call; html: names are escaped as HTML, else as Markdown."""
+    made = Environment(
         loader=PackageLoader("anchorbench.report"),
         autoescape=html,
         finalize=_shown if html else _markdown,
@@ -209,10 +225,30 @@ def _environment(*, html: bool) -> Environment:
         "label": read.label_of, "sentence": read.sentence, "verdict": read.verdict,
         "words": read.words, "headroom": read.headroom, "slope": read.slope, "trained": read.trained,
         "value_at": read.value_at, "seen": read.seen, "is_method": read.is_method, "index": read.index,
-        "heading": read.heading, "fence": _fence, "finite": read.finite, "given_these_seeds": read.given_these_seeds,
+        "is_told": read.is_told, "heading": read.heading, "fence": _fence, "finite": read.finite,
+        "given_these_seeds": read.given_these_seeds, "strip": slope_strip, "cause": read.cause,
+        "capital": _capital, "sign": _sign, "apart": _apart,
     }  # fmt: skip
-    environment.filters.update(filters)
-    return environment
+    made.filters.update(filters)
+    return made
+
+
+def _capital(text: Any) -> str:
+    written = str(text or "")
+    return written[:1].upper() + written[1:]
+
+
+def _apart(text: Any) -> tuple[str, str]:
+    """A cell's number or word, and the bracket behind it, which stands below it in small."""
+    first, mark, rest = str(text or "").partition(" [")
+    if not mark:
+        first, mark, rest = str(text or "").partition(" (")
+    return first, f"{mark}{rest}".strip()
+
+
+def _sign(word: Any) -> str:
+    """What stands before a verdict, so that its colour is not all that tells it."""
+    return SIGNS.get(str(word), "")
 
 
 def _shown(value: Any) -> Any:
@@ -242,7 +278,7 @@ def _percent(value: Any) -> str:
     return read.DASH if x is None else f"{x:.0f} %".replace("-", "−")
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_whole(path: Path, data: bytes) -> None:
     """All of it or nothing: written beside, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")

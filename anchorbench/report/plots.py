@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: What a figure can be written as; the Markdown shows the PNG.
 FORMATS = ("png", "svg", "pdf")
+#: Inches: one and two columns of a two-column paper.
+PAPERS = {"single": 3.5, "double": 7.2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ class Plot:
     def can_draw(self, group: Group, curves: Sequence[Curve]) -> bool:
         if self.name == "matrix":
             return bool(group.get("matrix"))
+        if self.name == "cost":
+            return any((curve.get("cost") or {}).get("flops") for curve in curves)
+        if self.name == "selection":
+            return bool(group.get("selection"))
         if self.tests:
             return any((group.get("probes") or {}).get(test) for test in self.tests)
         if self.needs is None:
@@ -63,6 +69,10 @@ class Plot:
             which = " or ".join(self.tests)
             tests = " ".join(f"--test {test}" for test in self.tests)
             return RunError(f"{what}no run was put to the test {which}", do=f"anchorbench evaluate {runs} {tests}")
+        if self.name == "selection":
+            return RunError(f"{what}no frequencies were chosen", do="anchorbench train --task represent --method fresh")
+        if self.name == "cost":
+            return RunError(f"{what}no training was counted", do="anchorbench train --method baseline")
         return RunError(
             f"{what}no {self.needs or 'scores'} were kept",
             do="choose another --plot; `anchorbench list plots` says what each shows",
@@ -91,7 +101,28 @@ PLOTS = {
             "spectra",
             module="residual",
         ),
+        Plot(
+            "cost",
+            "FLOPs of training, data and forecasts beside the error they bought, and the solver at equal error",
+            "cost",
+            module="cost_figure",
+        ),
+        Plot(
+            "selection",
+            "distance of untrained spectra by setting, what training made of each, and the spectra",
+            "fresh",
+            module="fresh",
+        ),
         Plot("fields", "one sample's truth, prediction and error on three rungs", "fields", "fields"),
+        *(
+            Plot(f"rain-{name}", describes, function, "precipitation", module="precipitation_figures")
+            for name, describes, function in (
+                ("frames", "refined rain hour by hour: input, truth, mean and members", "frames"),
+                ("spectra", "refined rain: power of a member and of the mean over the truth's", "member_spectra"),
+                ("ranks", "refined rain: how many members lie below the truth", "ranks"),
+                ("reliability", "refined rain: how often what so many members say comes true", "reliability"),
+            )
+        ),
         Plot(
             "matrix",
             "one model trained at each rung, on every rung: total error and the band of its own train rung",

@@ -41,9 +41,9 @@ class Studies:
     records: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
-    def read(cls, results: Path) -> Studies:
-        """Raises RunError for a record that does not read, or that another version wrote."""
-        return cls(tuple(_read(path) for path in sorted(results.glob("sweep-*.json"))))
+    def read(cls, *results: Path) -> Studies:
+        """Of one folder, or of several.  Raises RunError for a record that does not read, or of another version."""
+        return cls(tuple(_read(path) for folder in results for path in sorted(folder.glob("sweep-*.json"))))
 
     def words(self, folder: str) -> Words:
         """A run that some cell has without a label has none; labels of several studies stand side by side."""

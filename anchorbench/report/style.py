@@ -10,6 +10,7 @@ import math
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -24,16 +25,18 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from anchorbench.report.document import Curve, finite, is_method, label_of
-from anchorbench.report.plots import FORMATS
+from anchorbench.report.plots import FORMATS, PAPERS
 
 ROW = 58  # characters of a legend row
-COLUMN = 3.5  # inches: one column of a two-column paper
+COLUMN = PAPERS["single"]  # inches
 SMALL = 6.3  # points: the smallest text on a figure
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d")
 DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (4, 1, 1, 1)), (0, (2.5, 1)), (0, (7, 1, 1, 1, 1, 1)), (0, (1, 0.8)))
+
+_width: ContextVar[float] = ContextVar("width of a figure, inches", default=COLUMN)
 
 # A method keeps its colour from figure to figure where it can: these have a slot of their own.
 USUAL = ("baseline", "frl", "multires", "pinn", "bandlimited", "hybrid", "hinote", "diffusion", "fresh")
@@ -131,6 +134,16 @@ def look() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def on_paper(paper: str) -> Iterator[None]:
+    """Figures drawn here are as wide as a paper's one or two columns: a name of `plots.PAPERS`."""
+    before = _width.set(PAPERS[paper])
+    try:
+        yield
+    finally:
+        _width.reset(before)
+
+
 @dataclass(slots=True)
 class Key:
     """The rows of a legend under the panels, and the notes under it."""
@@ -142,21 +155,29 @@ class Key:
         """Inches."""
         more = sum(text.count("\n") for _, text in self.rows)
         notes = sum(note.count("\n") + 1 for note in self.notes)
-        return 0.119 * len(self.rows) + 0.106 * more + 0.1 * notes + 0.16
+        return 0.119 * len(self.rows) + 0.116 * more + 0.1 * notes + 0.16
 
 
 def sheet(
-    title: str, heights: Sequence[float], key: Key, *, top: float = 0.0, width: float = COLUMN
+    title: str,
+    heights: Sequence[float],
+    key: Key,
+    *,
+    top: float = 0.0,
+    room: float = 0.0,
+    width: float | None = None,
 ) -> tuple[Figure, list[Axes]]:
     """A figure with panels one above the other on a common x axis, its title above and its key below.
 
-    heights: of the panels, and top: of the room for a second x axis above the first, in inches.
+    heights: of the panels, top: of the room for a second x axis above the first, and room: of what is left free
+    between the last panel and the key, in inches.  width: of the figure; without it that of the paper (`on_paper`).
     """
+    width = width or _width.get()
     title = textwrap.fill(title, int(width * 15.5))
     key.notes[:] = [textwrap.fill(note, int(width * 23)) for note in key.notes]
     left, right, gap, below = 0.62, 0.08, 0.1, 0.36
     above = 0.1 + 0.135 * (title.count("\n") + 1) + top
-    total = above + sum(heights) + gap * (len(heights) - 1) + below + key.height()
+    total = above + sum(heights) + gap * (len(heights) - 1) + below + room + key.height()
     figure = Figure(figsize=(width, total))
     axes: list[Axes] = []
     edge = total - above
@@ -170,7 +191,7 @@ def sheet(
     figure.text(
         0.06 / width, 1 - 0.05 / total, title, va="top", size=8, weight="bold", parse_math=False, linespacing=1.15
     )
-    _draw_key(figure, key, edge + gap - below)
+    _draw_key(figure, key, edge + gap - below - room)
     return figure, axes
 
 

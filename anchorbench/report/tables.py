@@ -38,6 +38,7 @@ from anchorbench.report.document import (
 )
 from anchorbench.report.headline import not_run_of, stands_for, why
 from anchorbench.report.studies import AS_SET
+from anchorbench.report.super_resolution import per_rung_columns
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -60,6 +61,8 @@ PER_RUNG = {
     "total": "float64", "acc": "float64", "skill": "float64", "skill_low": "float64", "skill_high": "float64",
     "ratio_own": "float64", "ratio_baseline": "float64", "anchoring_index": "float64", "anchoring_reason": "string",
     "budget_model": "float64", "budget_grid": "float64", "budget_information": "float64",
+    "factor": "float64", "over_interpolation": "float64", "consistency": "float64", "rfne": "float64",
+    "largest_error": "float64", "psnr": "float64", "ssim": "float64", "spectral_divergence": "float64",
 }  # fmt: skip
 PER_CURVE = {
     "slope": "float64", "slope_low": "float64", "slope_high": "float64", "interval_kind": "string",
@@ -82,7 +85,8 @@ def curves_frame(document: Document) -> pd.DataFrame:
     Null is NaN or <NA>.  The columns and their types are the same for every document.
     """
     rows = []
-    for curve in document.get("curves") or ():
+    curves, groups = document.get("curves") or (), {g.get("id"): g for g in document.get("groups") or ()}
+    for curve in curves:
         common = _identity(curve) | _fit(curve)
         train = finite(curve.get("train_rung"))
         for rung in rungs_of(curve):
@@ -96,6 +100,7 @@ def curves_frame(document: Document) -> pd.DataFrame:
                 | bounds
                 | {key: finite(value_at(curve, rung, key)) for key in (*SCORES, "total", "acc", "anchoring_index")}
                 | {f"ratio_{part}": finite(value_at(curve, rung, "ratio", part)) for part in ("own", "baseline")}
+                | per_rung_columns(curve, curves, groups, rung)
                 | {f"budget_{part}": finite(budget.get(part)) for part in ("model", "grid", "information")}
                 | {
                     "rung": rung,

@@ -91,9 +91,22 @@ COSTS = (
     "measured where the reference was evaluated, FLOPs an estimate that counts transforms and products."
 )
 
+#: Before a verdict: where its curve goes.
+SIGNS = {"converging": "↘", "diverging": "↗", "anchored": "→", "no_headroom": "⇥", "undecided": "?"}
+
 CAPTIONS = {
+    "chart": "Top: resolved error against points per axis; bands are intervals, hollow points are rungs that training "
+    "saw. Bottom: skill in the unseen band. Point at a value, or walk with the arrow keys; a press on a name hides its "
+    "curve.",
     "error-vs-res": "Top: resolved error against points per axis; bands are intervals, hollow points are rungs that "
-    "training saw. Bottom: skill in the unseen band.",
+    "training saw. Bottom: skill in the unseen band. Of refined rain under --axis: error of the mean, skill and CRPS "
+    "against the factor; points were trained for theirs, thin lines are one model asked for others.",
+    "rain-frames": "An event hour by hour: the coarse input, the truth, the ensemble's mean and members, one scale.",
+    "rain-spectra": "Power of one member, and thin of the ensemble's mean, over the truth's: at 1 rain is as rough as "
+    "rain.",
+    "rain-ranks": "How many members lie below the truth, ties shared: flat where truth is one more member.",
+    "rain-reliability": "How often rain exceeds a threshold where so many members say so: on the diagonal it does as "
+    "said.",
     "ratio": "The papers' ratio RMSE(ρ)/RMSE(ρ₀) of the total error, each on its own rung, over the model's own error "
     "(solid) and the baseline's (dashed). It carries no verdict.",
     "spectrum": "Top: power spectra of the truth and the predictions on the finest rung. Bottom: spectrum of the error "
@@ -110,5 +123,11 @@ CAPTIONS = {
     "finest, and the slope over the rungs at each lead; the strip is ±δ.",
     "over-training": "Anchoring over training: resolved error against optimiser steps on each rung, skill in the "
     "unseen band on the finest, and the slope over the rungs at each kept checkpoint; the strip is ±δ.",
+    "cost": "Bars: FLOPs of training, and hatched of solving its data once. Middle: resolved error by that sum, on ρ₀ "
+    "(hollow) and on the finest rung. Bottom: resolved error by the FLOPs of one forecast, a point a rung, with the "
+    "ladder's solver: at equal error the one further left is cheaper.",
+    "selection": "Frequencies chosen before training. Distance between the spectra of untrained networks and of the "
+    "field, by setting (strip: standard error over draws), with the PSNR that training reached where every setting was "
+    "trained; and the spectra themselves.",
     "fields": "One sample on three rungs: truth, predictions, and prediction − truth, on shared colour scales.",
 }

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from anchorbench.analysis import Sums, anomalies, budget, score
 from anchorbench.analysis.members import corrected, member_sums, rain_cap, spread_of
-from anchorbench.config import inputs_of, targets_of
+from anchorbench.config import inputs_of, of_rain, targets_of
 from anchorbench.data.samples import Batch
 from anchorbench.errors import RunError
 from anchorbench.fields import Grid, Restriction, covers_sphere, project, prolong, radial_spectrum
 from anchorbench.methods.references import HasMembers, Predictor, build_reference
+from anchorbench.runs.event import event_of
+from anchorbench.runs.image_sums import image_range, image_sums
 from anchorbench.runs.price import SolverPrice, solver_price
 from anchorbench.runs.selection import keep_selection
 from anchorbench.runs.session import Session
@@ -86,7 +88,11 @@ def evaluate(
             price = solver_price(session, predict, wanted)
     if spec.fields is not None and trained is not None:
         keep_selection(session, run, trained)
-    run.replace("curve.nc", lambda part: write_curve(part, session, results, price=price))
+    event = None
+    if is_rain(session) and spec.task == "super_resolve" and session.band.rung in results:
+        with torch.no_grad():
+            event = event_of(session, predict, near=shown)
+    run.replace("curve.nc", lambda part: write_curve(part, session, results, price=price, event=event))
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,7 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
     at_home = session.test_windows(band.rung) if session.spec.kind == "method" and rung >= band.rung else None
     grid, scale = windows.out_grid, session.channel_scale
     usual = climatology(session, rung) if has_climatology(session) else None
+    extent = image_range(session) if session.spec.task == "super_resolve" else None
     size = max(1, POINTS_PER_BATCH // grid.n_points)
     result: RungResult | None = None
     taper: Literal["hann"] | None = None if all(grid.periodic) else "hann"
@@ -161,10 +168,15 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
         }
         part = RungResult(_scored(members, batch.targets, usual, **common))
         if len(members) > 1 or is_rain(session):
-            part.sums = part.sums.joined(_of_members(session, members, batch, windows.n_clusters))
+            part.sums = part.sums.joined(of_members(session, members, batch, windows.n_clusters))
+        if extent is not None:
+            n = windows.n_clusters
+            part.sums = part.sums.joined(image_sums(session, out, batch, given, extent=extent, n_clusters=n))
         if at_home is not None:
             home_batch = at_home.batch(numbers)
-            at_band = apart(members_of(predict, home_batch), home_batch.frames_out, axis=2)
+            at_band = members  # what is predicted at ρ₀ is predicted once
+            if rung != band.rung:
+                at_band = apart(members_of(predict, home_batch), home_batch.frames_out, axis=2)
             # In float64: its flatness is asserted far below what float32 would leave.
             upsampled = torch.stack([prolong(member.double(), grid, how=how) for member in at_band])
             part.coarse = _scored(upsampled, batch.targets, usual, **common)
@@ -178,6 +190,8 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
             spectrum = radial_spectrum(seen[:, 0] / float(scale[0]), grid, taper=taper)
             part.spectra[name] = spectrum.energy.double().sum(0).cpu().numpy()
             part.spectra["k"] = spectrum.k.cpu().numpy()
+        if len(members) > 1:
+            part.spectra["member"] = _of_a_member(members, batch, grid, scale=float(scale[0]), taper=taper)
         fields = {} if result is None else result.fields
         if shown in numbers:
             fields = _one_window(session, batch, out, pick=(shown - first) * given.frames_out)
@@ -187,14 +201,14 @@ def _evaluate_rung(session: Session, predict: Predictor, rung: int, *, shown: in
             result.sums = result.sums + part.sums
             if result.coarse is not None and part.coarse is not None:
                 result.coarse = result.coarse + part.coarse
-            for name in ("prediction", "truth", "error"):
+            for name in result.spectra.keys() - {"k"}:
                 result.spectra[name] = result.spectra[name] + part.spectra[name]
         result.fields = fields
     if result is None:
         raise RunError(f"the test split of {ladder.spec.name} holds no window")
     result.sums = corrected(result.sums)
     result.coarse = None if result.coarse is None else corrected(result.coarse)
-    for name in ("prediction", "truth", "error"):
+    for name in result.spectra.keys() - {"k"}:
         result.spectra[name] = result.spectra[name] / (len(windows) * windows.frames_out)
     return result
 
@@ -210,7 +224,17 @@ def _scored(
     return sums if usual is None else sums.joined(anomalies(u, truth, usual, **common))
 
 
-def _of_members(session: Session, members: Tensor, batch: Batch, n_clusters: int) -> Sums:
+def _of_a_member(
+    members: Tensor, batch: Batch, grid: Grid, *, scale: float, taper: Literal["hann"] | None
+) -> np.ndarray:
+    """The power spectrum of one member, on the mean over the members: summed over the batch."""
+    seen = members if batch.mask is None else members * (batch.mask > 0)
+    energy = [radial_spectrum(member[:, 0] / scale, grid, taper=taper).energy.double().sum(0) for member in seen]
+    found: np.ndarray = torch.stack(energy).mean(0).cpu().numpy()
+    return found
+
+
+def of_members(session: Session, members: Tensor, batch: Batch, n_clusters: int) -> Sums:
     """CRPS and its kin in the variable's unit; of rain also with all amounts cut at the published cap."""
     units, ladder = session.target_units, session.ladder.spec
     physical, truth = units.undo(members.flatten(0, 1)).unflatten(0, members.shape[:2]), units.undo(batch.targets)
@@ -227,8 +251,7 @@ def _of_members(session: Session, members: Tensor, batch: Batch, n_clusters: int
 
 def is_rain(session: Session) -> bool:
     """Whether the headline is an amount of rain: then its members' scores are kept of a single one too."""
-    variables = session.ladder.spec.variables
-    return variables[targets_of(variables)[0]].units == "mm"
+    return of_rain(session.ladder.spec.variables)
 
 
 def frame_by_frame(batch: Batch) -> Batch:
@@ -281,9 +304,10 @@ def climatology(session: Session, rung: int) -> Tensor:
 def shown_window(session: Session) -> int:
     """The test window whose fields are kept, one and the same for every rung and run of a ladder.
 
-    The first; where something is missing, the liveliest (by the truth's variance on the coarsest rung): rain is rare.
+    The first; of rain, and where something is missing, the liveliest by the truth's variance on the coarsest rung:
+    rain is rare.
     """
-    if not session.ladder.masked:
+    if not session.ladder.masked and not is_rain(session):
         return 0
     windows = session.test_windows(session.ladder.rungs[0])
     size = max(1, POINTS_PER_BATCH // windows.out_grid.n_points)
@@ -321,11 +345,16 @@ def _assert_flat(results: dict[int, RungResult], band_rung: int) -> None:
 
 
 def write_curve(
-    path: Path, session: Session, results: dict[int, RungResult], *, price: SolverPrice | None = None
+    path: Path,
+    session: Session,
+    results: dict[int, RungResult],
+    *,
+    price: SolverPrice | None = None,
+    event: xr.Dataset | None = None,
 ) -> None:
     """curve.nc: sums (rung, cluster, channel); spectra (rung, ring), NaN beyond a rung's own; groups with fields.
 
-    price: of the ladder's own solver, where it is what was scored.
+    price: of the ladder's own solver, where it is what was scored.  event: the group `event`, of `event.py`.
     """
     rungs = sorted(results)
     rings = max(len(r.spectra["k"]) for r in results.values())
@@ -337,7 +366,7 @@ def write_curve(
     for name in next(([*r.coarse] for r in results.values() if r.coarse is not None), []):
         stacked = _stacked([r.coarse for r in results.values()], name)
         data[f"{COARSE}_{name}"] = (("rung", "cluster", "channel"), stacked)
-    for name in ("prediction", "truth", "error"):
+    for name in sorted({name for r in results.values() for name in r.spectra} - {"k"}):
         rows = [np.pad(r.spectra[name], (0, rings - len(r.spectra[name])), constant_values=np.nan)
                 for r in results.values()]  # fmt: skip
         data[f"spectrum_{name}"] = (("rung", "k"), np.stack(rows))
@@ -365,6 +394,9 @@ def write_curve(
         axes = session.ladder.finest.axes
         shown = xr.Dataset({name: (axes, values) for name, values in result.fields.items()})
         shown.to_netcdf(path, engine="netcdf4", mode="a", group=f"fields/r{rung:03d}")
+    if event is not None:
+        packed = {name: {"zlib": True} for name in event.data_vars}
+        event.to_netcdf(path, engine="netcdf4", mode="a", group="event", encoding=packed)
 
 
 def _stacked(sums: list[Sums | None], name: str) -> np.ndarray:

@@ -14,9 +14,11 @@ from anchorbench.errors import RunError, unknown
 from anchorbench.methods.references import Predictor
 from anchorbench.runs.controlled import information, matrix, resolution
 from anchorbench.runs.evaluate import method_predictor
+from anchorbench.runs.other_factors import other_factors
 from anchorbench.runs.probes import Subject, Tell, write_probes
 from anchorbench.runs.response import response
 from anchorbench.runs.rollout import rollout
+from anchorbench.runs.samplers import samplers
 from anchorbench.runs.session import Session
 from anchorbench.runs.store import RunFolder
 from anchorbench.runs.training import training
@@ -51,6 +53,8 @@ TESTS: dict[str, Test] = {
     "response": lambda subject, asked, tell: response(subject, tell=tell),
     "rollout": lambda subject, asked, tell: rollout(subject, tell=tell),
     "training": lambda subject, asked, tell: training(subject, tell=tell),
+    "factors": lambda subject, asked, tell: other_factors(subject, tell=tell),
+    "samplers": lambda subject, asked, tell: samplers(subject, tell=tell),
 }
 
 

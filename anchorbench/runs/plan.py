@@ -22,6 +22,7 @@ from anchorbench.config import (
     merged,
     validated,
 )
+from anchorbench.data.degradations import Degradation
 from anchorbench.data.fetch import Request
 from anchorbench.data.ladder import Ladder
 from anchorbench.errors import ConfigError, LadderError, ModelError, unknown
@@ -63,6 +64,12 @@ class TaskOptions(Frozen):
         default=1,
         ge=1,
         description="of super_resolve: frames that are asked for within the newest input frame, which is their mean",
+    )
+    degradation: Degradation | None = Field(
+        default=None, description="of super_resolve: how inputs come from the train rung; null: the ladder's own"
+    )
+    input_noise: float = Field(
+        default=0.0, ge=0, description="of super_resolve: its deviation, in deviations of the field"
     )
     fields: int | None = Field(default=None, ge=1, description="of represent: how many fields; null: the preset's")
     frames: int | None = Field(
@@ -300,7 +307,8 @@ def require_cells(ladder: Ladder, *, task: str, given: int | None) -> None:
 def _common(request: Request, ladder: Ladder, *, task: str, rung: int, options: TaskOptions) -> dict[str, Any]:
     """What all runs of a task share.  Raises ConfigError where the dataset is not made for the task."""
     entry = request.entry
-    lead, frames_in, extra = 0, 1, {}
+    lead, frames_in = 0, 1
+    extra: dict[str, Any] = {}
     if task == "forecast":
         if entry.time is None:
             raise ConfigError(f"dataset '{entry.name}' has no time: there is nothing to forecast")
@@ -308,7 +316,7 @@ def _common(request: Request, ladder: Ladder, *, task: str, rung: int, options: 
         frames = getattr(request.options, "frames", math.inf)
         if frames_in + lead > frames:
             raise ConfigError(f"{frames} frames a sample are too few for {frames_in} in and lead {lead}")
-    refined = options.time_factor > 1
+    refined, spoilt = options.time_factor > 1, options.degradation is not None or options.input_noise > 0
     if task == "super_resolve":
         given = input_rung(ladder, rung, options)
         if given > rung or (given == rung and not refined):
@@ -316,11 +324,15 @@ def _common(request: Request, ladder: Ladder, *, task: str, rung: int, options: 
                 f"super_resolve: the inputs' rung {given} is not coarser than the train rung {rung}",
                 do=f"--set task.input_rung={ladder.rungs[0]}, or a finer --train-rung",
             )
-        extra = {"input_rung": given}
+        extra = {"degradation": options.degradation, "input_noise": options.input_noise, "input_rung": given}
+        if refined and spoilt:
+            raise ConfigError("task.degradation and task.input_noise are of one frame, not of a refined time")
         if refined:
             extra["time_factor"] = options.time_factor
         if refined or options.frames is not None or (options.factor is not None and entry.time is not None):
             frames_in = coarse_frames(request, rung / given, options)
+    elif spoilt:
+        raise ConfigError(f"task.degradation and task.input_noise belong to super_resolve, not to {task}")
     elif options.input_rung is not None or options.factor is not None or refined:
         raise ConfigError(f"task.input_rung and the factors belong to super_resolve, not to {task}")
     if task == REPRESENT:
@@ -391,5 +403,7 @@ def group_key(spec: RunSpec) -> str:
     parts = [spec.ladder, spec.task, spec.lead, spec.frames_in, spec.band_rung, spec.protocol]
     parts += [] if spec.input_rung is None else [spec.input_rung]
     parts += [] if spec.time_factor == 1 else [f"time x{spec.time_factor}"]
+    parts += [] if spec.degradation is None else [spec.degradation]
+    parts += [f"noise {spec.input_noise:g}"] if spec.input_noise else []
     parts += [] if spec.fields is None else [f"{spec.fields} fields"]
     return digest_of(parts)[:12]

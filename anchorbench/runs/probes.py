@@ -40,19 +40,21 @@ class Subject:
     """A run that is put to a test: its session, and what it predicts.
 
     known: what is the same for every run of a ladder (what the solver does there), by whatever tells it apart; runs of
-    one command share it, and it is computed once.  checkpoints: step -> what makes the predictor of the weights then.
+    one command share it, and it is computed once.  trained: the module, None of a reference.  checkpoints: step -> what
+    makes the predictor of the weights then.
     """
 
     session: Session
     predict: Predictor
     known: dict[Any, Any] = field(default_factory=dict)
     checkpoints: Mapping[int, Callable[[], Predictor]] = field(default_factory=dict)
+    trained: nn.Module | None = None
 
     @classmethod
     def of(cls, session: Session, trained: nn.Module | None, known: dict[Any, Any]) -> Subject:
         """trained: the module; without it the spec's reference."""
         if trained is not None:
-            return cls(session, method_predictor(session, trained), known)
+            return cls(session, method_predictor(session, trained), known, trained=trained)
         spec = session.spec
         reference = build_reference(
             spec.method,

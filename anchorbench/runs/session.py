@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from anchorbench.config import RunSpec, inputs_of, targets_of
+from anchorbench.data.degradations import Degradation
 from anchorbench.data.field_windows import FieldWindows, Part
 from anchorbench.data.ladder import Ladder, Split, TrainingView
 from anchorbench.data.samples import Batch, Normaliser, Windows
@@ -131,7 +132,16 @@ class Session:
         }
         if (factor := self.spec.time_factor) > 1:
             return SpaceTimeWindows(self.ladder, split, rung, time_factor=factor, **words)
-        return Windows(self.ladder, split, rung, lead=self.spec.lead, **words)
+        return Windows(
+            self.ladder,
+            split,
+            rung,
+            lead=self.spec.lead,
+            degradation=cast("Degradation | None", self.spec.degradation),
+            source_rung=self.spec.band_rung,
+            noise=self.spec.input_noise,
+            **words,
+        )
 
     @cached_property
     def static_scale(self) -> np.ndarray:

@@ -18,13 +18,14 @@ import torch
 from anchorbench.config import RunSpec
 from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
-from anchorbench.data.fetch import Request, announce, fetch, request
+from anchorbench.data.fetch import Request, announce, fetch
 from anchorbench.data.ladder import COMPLETE, Ladder, ladder_folder, open_ladder
 from anchorbench.data.own import with_own
 from anchorbench.errors import AnchorbenchError, CatalogError, ConfigError, RunError
 from anchorbench.fields.grid import rung_name
 from anchorbench.runs.board import Board, Row
 from anchorbench.runs.estimate import estimate_seconds, kind_of, megabytes, minutes
+from anchorbench.runs.factors import implied_task, request_for_factors
 from anchorbench.runs.footing import sample_flops
 from anchorbench.runs.launch import Launcher, RayWords, launcher
 from anchorbench.runs.plan import plan_runs
@@ -244,14 +245,23 @@ def _planned(file: StudyFile, cell: Cell, catalog: Catalog) -> Planned:
     data = settings.pop("data", {})
     wanted = None
     try:
-        wanted = request(catalog, cell.dataset, size=study.size, source=cell.source, settings=data)
+        wanted, by_factor = request_for_factors(
+            catalog,
+            cell.dataset,
+            size=study.size,
+            source=cell.source,
+            data=data,
+            task=cell.task,
+            settings=settings,
+            train_rung=cell.train_rung,
+        )
         specs = plan_runs(
             wanted,
             methods=(cell.method,),
             seeds=cell.seeds,
             model=cell.model,
-            task=cell.task,
-            train_rung=cell.train_rung,
+            task=implied_task(wanted.entry, cell.task, settings),
+            train_rung=by_factor or cell.train_rung,
             settings=settings,
             with_references=cell.with_references,
             native_seeds=study.native_seeds,

@@ -12,13 +12,15 @@ from typing import Any
 
 from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
-from anchorbench.data.fetch import announce, fetch, request
+from anchorbench.data.fetch import announce
+from anchorbench.data.fetch_many import fetch_one
 from anchorbench.data.ladder import find_ladder
 from anchorbench.data.own import with_own
 from anchorbench.errors import RunError
 from anchorbench.runs.estimate import estimate_seconds, kind_of, megabytes, minutes
 from anchorbench.runs.evaluate import evaluate
 from anchorbench.runs.examine import Examination, examine, require_finished
+from anchorbench.runs.factors import implied_task, request_for_factors
 from anchorbench.runs.footing import Footing
 from anchorbench.runs.plan import file_digest, plan_runs
 from anchorbench.runs.session import (
@@ -77,20 +79,23 @@ def train_all(
     Everything that can be wrong in the words is found before anything is made, and a model that does not fit before any
     run is.  Raises AnchorbenchError; where some runs fail and others do not, RunError at the end names those that did.
     """
-    wanted = request(
+    wanted, by_factor = request_for_factors(
         with_own(catalog or load_catalog(), cache),
         asked.dataset,
         size=asked.size,
         source=asked.source,
-        settings=asked.data,
+        data=asked.data,
+        task=asked.task,
+        settings=asked.settings,
+        train_rung=asked.train_rung,
     )
     specs = plan_runs(
         wanted,
         methods=asked.methods,
         seeds=asked.seeds,
         model=asked.model,
-        task=asked.task,
-        train_rung=asked.train_rung,
+        task=implied_task(wanted.entry, asked.task, asked.settings),
+        train_rung=by_factor or asked.train_rung,
         settings=asked.settings,
         with_references=asked.with_references,
         footing=asked.footing,
@@ -107,7 +112,7 @@ def train_all(
     set_threads(threads)
     if (line := announce(wanted, cache, device=str(where))) is not None:
         say(line)
-    ladder = fetch(
+    ladder = fetch_one(
         wanted,
         cache,
         offline=offline,

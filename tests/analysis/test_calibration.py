@@ -1,7 +1,7 @@
 """Does the verdict's interval cover what it claims, and how often is a word wrong?
 
-Thousands of simulated benchmarks with a known true slope.  Nominal is 95 %; the promise is 93 to 96 % at three seeds or
-more.  The margin beside it is three standard errors of the simulation itself.
+Hundreds and thousands of simulated benchmarks with a known true slope.  Nominal is 95 %; the promise is 93 to 96 % at
+three seeds or more.  The margin beside it is three standard errors of the simulation itself.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def coverage(world, rng, *, n, seeds, clusters, slope=-0.3, rungs=RUNGS) -> floa
 @pytest.mark.parametrize("name", WORLDS)
 @pytest.mark.parametrize(("seeds", "clusters"), [(3, 8), (3, 16), (5, 12)])
 def test_the_interval_of_the_slope_covers_93_to_96_percent(name, seeds, clusters, rng, world):
-    n = 3000
+    n = 2000
     covered = coverage(world(**WORLDS[name]), rng, n=n, seeds=seeds, clusters=clusters)
     assert 0.93 - margin(0.93, n) <= covered <= 0.96 + margin(0.96, n)
 
@@ -113,7 +113,7 @@ def test_the_paired_interval_of_two_runs_covers_and_is_narrower_than_an_unpaired
     assert np.median(half) < 0.6 * np.median(apart)
 
 
-@pytest.mark.parametrize("name", ["mild", "heavy-tailed energies", "seeds differ", "no power law"])
+@pytest.mark.parametrize("name", ["heavy-tailed energies", "seeds differ", "no power law"])
 @pytest.mark.parametrize(
     ("slope", "wrong"),
     [
@@ -125,7 +125,7 @@ def test_the_paired_interval_of_two_runs_covers_and_is_narrower_than_an_unpaired
     ],
 )
 def test_each_wrong_word_comes_in_at_most_5_percent(name, slope, wrong, rng, world):
-    n = 800
+    n = 500
     said = words(world(**WORLDS[name]), rng, n=n, slope=slope)
     for word in wrong:
         assert said[word] / n <= 0.05 + margin(0.05, n), said

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import threading
 from types import ModuleType
 
 import numpy as np
@@ -17,11 +18,12 @@ from pydantic import Field
 from anchorbench.config import Frozen
 from anchorbench.data import cache as cache_module
 from anchorbench.data import fetch as fetch_module
+from anchorbench.data import fetch_many as many_module
 from anchorbench.data import package_index
 from anchorbench.data.cache import plan, remove_downloads, remove_ladder, size_of, verify
 from anchorbench.data.catalog import Catalog, SampleFile
 from anchorbench.data.fetch import SOLVING, announce, fetch, request
-from anchorbench.data.fetch_many import fetch_many
+from anchorbench.data.fetch_many import fetch_many, fetch_one
 from anchorbench.data.ladder import LOCK, SPLITS, ladder_folder
 from anchorbench.data.package_index import sample_members
 from anchorbench.data.remote import RemoteFile, get_files, stream_tar, url_folder
@@ -172,6 +174,20 @@ def test_one_of_many_that_fails_has_its_error_in_its_place(ask, tmp_path, host):
     error, sample, made = fetch_many(wanted, tmp_path)
     assert error.what == "b.bin could not be fetched: the host answered 404"
     assert (sample.spec, made.spec) == (wanted[1].spec, wanted[2].spec)
+
+
+def test_one_ladder_has_its_two_archives_side_by_side(ask, tmp_path, host, sdist, monkeypatch):
+    host.publish("carrier", sdist.spec.artefact.name, sdist.archive)
+    both = threading.Barrier(2, timeout=20)  # broken, and the test with it, where one waits for the other's end
+    monkeypatch.setattr(many_module, "sample_members", lambda *w, **k: (both.wait(), sample_members(*w, **k))[1])
+    wanted = ask("sample-two")
+    assert fetch_one(wanted, tmp_path).spec == wanted.spec
+
+
+def test_one_ladder_that_cannot_be_had_is_its_error(ask, tmp_path):
+    with pytest.raises(DownloadError, match="not in the cache, and this is offline mode"):
+        fetch_one(ask("sample"), tmp_path, offline=True)
+    assert tree(tmp_path) == set()
 
 
 def test_offline_names_all_files_that_are_missing(ask, tmp_path, host):

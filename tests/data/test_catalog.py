@@ -43,6 +43,7 @@ def edited(tmp_path):
 def test_every_dataset_has_every_size_a_task_and_a_source_with_terms(catalog):
     assert set(catalog.names) == {
         "turbulence2d", "turbulence3d", "burgers", "darcy", "weather", "sevir", "mri", "comephore", "topography",
+        "photographs", "solids",
     }  # fmt: skip
     for name in catalog.names:
         dataset = catalog.dataset(name)

@@ -72,6 +72,25 @@ def test_without_native_an_anchored_curve_says_that_headroom_is_not_shown(made):
     assert set(found.verdict.anchoring_index.values()) == {None}
 
 
+def test_what_the_samples_could_have_told_and_whether_the_word_hangs_on_delta_stand_beside_the_verdict(made):
+    truth, models = made
+    found = diagnose(models["bandwidth"][0], truth, train_rung=16)
+    told, shown = found.to_dict(), found.document()["curves"][0]
+    # A slope of 0 to rounding: nothing but δ itself was in the way, and every δ gives the same word.
+    assert told["smallest_slope"] == shown["smallest_slope"] == pytest.approx(0.1, abs=1e-3)
+    assert told["stability"] == shown["stability"]
+    assert told["stability"]["holds"] == [0.05, 0.2]
+    assert told["stability"]["word"] == "anchored"
+
+
+def test_one_model_has_no_seeds_that_its_interval_could_be_given(made):
+    found = _shown(made, "converging")
+    assert "given these seeds" not in found.words
+    kinds = {found.to_dict()["interval_kind"], found.document()["curves"][0]["interval_kind"]}
+    assert kinds == {"trajectories"}
+    assert any("another training may differ" in note for note in found.notes)
+
+
 def test_a_model_as_bad_as_its_coarse_prediction_has_an_anchoring_index_of_one(made):
     index = _shown(made, "bandwidth").verdict.anchoring_index
     assert index == pytest.approx({32: 1.0, 64: 1.0}, abs=1e-4)

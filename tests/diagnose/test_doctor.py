@@ -162,6 +162,39 @@ def with_spike(u, shape):
     return out
 
 
+def resized(u, shape):
+    """Bicubic with antialias, corners not aligned: 128 to 16 keeps 0.63 of the wave k = 7."""
+    if u.ndim == 5:
+        return F.interpolate(u, size=shape, mode="trilinear")
+    return F.interpolate(u, size=shape, mode="bicubic", antialias=True)
+
+
+def decimated(u, shape):
+    """Every n-th point, without a low-pass."""
+    n, m = u.shape[-1], shape[-1]
+    return u[..., :: n // m, :: n // m] if n > m and n % m == 0 and u.ndim == 4 else spectral(u, shape)
+
+
+def by_shells(u, shape):
+    """A low-pass whose even grids count positive waves one shell too high: k = N/2 - 1 has no partner at -k."""
+    m = shape[-1]
+    if m >= u.shape[-1] or m % 2 or u.ndim == 5:
+        return spectral(u, shape)
+    k = torch.fft.fftfreq(m, 1 / m)
+    kept = (k <= m / 2 - 2).float()
+    return torch.fft.ifft2(torch.fft.fft2(spectral(u, shape)) * kept[:, None] * kept).real
+
+
+def odd_volumes(u, shape):
+    """Right in a plane; in a volume of odd size the rows up to n // 2 are taken, and the highest wave is left."""
+    n = u.shape[2]
+    if u.ndim == 4 or n % 2 == 0:
+        return spectral(u, shape)
+    waves = torch.fft.fft(u, dim=2)
+    waves[:, :, n // 2] = 0
+    return spectral(torch.fft.ifft(waves, dim=2).real, shape)
+
+
 def test_the_spectral_resampler_is_sound_on_every_count():
     assert defects(certify_resampler(spectral)) == set()
 
@@ -174,6 +207,10 @@ def test_the_spectral_resampler_is_sound_on_every_count():
         (wrong_shift, {"same size", "odd sizes"}),
         (one_sided, {"same size", "amplitude and phase", "its own curve"}),
         (with_spike, {"Parseval"}),
+        (resized, {"amplitude and phase", "its own curve", "Parseval"}),
+        (decimated, {"aliasing"}),
+        (by_shells, {"amplitude and phase"}),
+        (odd_volumes, {"three dimensions"}),
     ],
 )
 def test_a_resampler_that_changes_the_function_is_found(resampler, checks):
@@ -288,6 +325,47 @@ class OnlyHere(nn.Module):
         return x * self.table
 
 
+class Miscentred(Smooth):
+    """An odd number of modes, centred by the grid's own half: another row of weights meets k = 0 on a finer grid."""
+
+    def waves(self, x):
+        n = x.shape[-1]
+        row = (torch.fft.fftfreq(n, 1 / n) + 7 + (n > 32))[:, None]
+        return torch.where((row >= 0) & (row < 15), 1 / (1 + (row - 7).abs()), 0.0) * super().waves(x)
+
+
+class Appended(Smooth):
+    """Eight points of zeros at the end of each axis, whatever the grid."""
+
+    def forward(self, x):
+        n = x.shape[-1]
+        return super().forward(F.pad(x, (0, 8, 0, 8)))[..., :n, :n]
+
+
+class BetweenGrids(Smooth):
+    """Down to half the points and up again, with corners aligned: each point is displaced by its own amount."""
+
+    def forward(self, x):
+        n = x.shape[-1]
+        half = F.interpolate(super().forward(x), size=n // 2, mode="bicubic", align_corners=True)
+        return F.interpolate(half, size=n, mode="bilinear")
+
+
+class InnerGrid(Smooth):
+    """Carried by waves to 32 points and back: what is finer neither enters nor leaves."""
+
+    def carried(self, x, n):
+        waves, m = torch.fft.fft2(x, norm="forward"), x.shape[-1]
+        out, k = torch.zeros(*x.shape[:-2], n, n, dtype=waves.dtype), (min(n, m) - 1) // 2
+        for a in (slice(0, k + 1), slice(-k, None)):
+            for b in (slice(0, k + 1), slice(-k, None)):
+                out[..., a, b] = waves[..., a, b]
+        return torch.fft.ifft2(out, norm="forward").real
+
+    def forward(self, x):
+        return self.carried(super().forward(self.carried(x, 32)), x.shape[-1])
+
+
 class Stripes(Smooth):
     """The alternating pattern that an inverse transform of a spectrum without symmetry leaves."""
 
@@ -320,6 +398,9 @@ def test_a_multiplier_of_waves_is_sound(models):
         ("Padded", "kernel"),
         ("Squared", "aliasing"),
         ("Shifted", "odd grids"),
+        ("Miscentred", "same function"),
+        ("Appended", "embedding"),
+        ("BetweenGrids", "same function"),
         ("Frozen", "train and eval"),
         ("Discarded", "parameters"),
         ("Noisy", "determinism"),
@@ -330,6 +411,18 @@ def test_a_multiplier_of_waves_is_sound(models):
 )
 def test_a_model_of_the_grid_is_found(models, name, check):
     assert check in defects(certified(models, name))
+
+
+def test_padding_by_points_that_a_global_kernel_spreads_is_told_beside_positions(models):
+    """Its trace has no edge, so it cannot be told from coordinates: the advice names both."""
+    found = next(one for one in certified(models, "Appended") if one.check == "embedding")
+    assert "pad by a share of the box" in found.do
+
+
+def test_a_fixed_inner_grid_is_noted_for_it_is_an_anchor(models):
+    found = certified(models, "InnerGrid")
+    assert defects(found) == set()
+    assert level(found, "inner grid") == "note"
 
 
 def test_periodic_padding_is_no_defect_where_three_points_of_kernel_are(models):

@@ -49,6 +49,8 @@ def _turbulence() -> dict[str, Any]:
         "lead": 0.25, "lead_unit": "s", "sigma": 4.2, "floor": {rung: 2e-4 * rung / 8 for rung in TURBULENCE_RUNGS},
         "provenance": {"generator": "navier_stokes_2d", "viscosity": 0.005, "truth solved at": 128},
         "terms": "Apache-2.0",
+        "solver_price": {"seconds": {"16": 0.01, "32": 0.05, "64": 0.2}, "solves": 500,
+                         "flops": {"16": 1e7, "32": 6e7, "64": 4e8}},
         "spectra": {
             "k": k, "unit": "rad/m", "truth": power, "k_train_nyquist": 8.0,
             "predictions": {
@@ -73,7 +75,11 @@ def _turbulence() -> dict[str, Any]:
 
 
 def _turbulence_curves(group: dict[str, Any]) -> list[dict[str, Any]]:
-    cost = {"train_seconds": 84.2, "steps": 1200, "parameters": 150_432, "train_points": 3.2e8}
+    cost = {
+        "train_seconds": 84.2, "steps": 1200, "parameters": 150_432, "train_points": 3.2e8, "flops": 4e12,
+        "data": {"rungs": [16], "solves": 500, "seconds": 12.0, "flops": 1e10},
+        "inference": {16: 2e6, 24: 4e6, 32: 8e6, 48: 1.8e7, 64: 3.2e7},
+    }  # fmt: skip
     card = {"any grid": True, "embedding": "coordinates, in physical units", "padding": "periodic", "flops": 1.2e7}
     frl = [0.061, 0.190, 0.193, 0.196, 0.197, 0.195]
     baseline = [0.075, 0.191, 0.262, 0.297, 0.33, 0.352]

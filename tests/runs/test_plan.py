@@ -61,7 +61,8 @@ def test_a_native_run_is_named_by_its_rung(bench):
 
 def test_a_hash_covers_no_device_no_path_and_no_count_of_workers():
     assert set(RunSpec.model_fields) == {
-        "kind", "ladder", "dataset", "source", "size", "task", "lead", "frames_in", "input_rung", "fields", "model",
+        "kind", "ladder", "dataset", "source", "size", "task", "lead", "frames_in", "input_rung", "degradation", "input_noise",
+        "fields", "model",
         "model_options", "model_digest", "method", "method_options", "train", "train_rung", "band_rung", "seed",
         "footing", "time_factor",
         "protocol",
@@ -247,7 +248,7 @@ def test_what_is_wrong_in_the_words_is_found_before_anything_is_fetched_or_made(
     def never(*args, **kwargs):
         raise AssertionError("it began to fetch")
 
-    monkeypatch.setattr(verbs, "fetch", never)
+    monkeypatch.setattr(verbs, "fetch_one", never)
     asked = Asked(**merged({"dataset": "turbulence2d", "size": "tiny"}, words))
     with pytest.raises(error, match=re.escape(said) if "*" not in said else said) as raised:
         train_all(asked, results=tmp_path / "results", cache=tmp_path / "cache", catalog=load_catalog(bench.catalog))

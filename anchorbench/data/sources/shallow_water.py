@@ -130,7 +130,7 @@ def estimate_seconds(spec: Options, *, device: str = "cpu") -> float:
     ]
     for rung, hours in work:
         one = random_flow(truth.layer(), rung, speed=1.0, peak_degree=truth.peak_degree, generator=generator)
-        state = State(*(c.expand(GROUP, -1, -1).to(device) for c in one.parts))
+        state = State(*(c.expand(GROUP, -1, -1).to(device, torch.complex64) for c in one.parts))
         steps, step = 2, truth.time_step(rung) / 3600
         seconds += seconds_of(partial(truth.solved, state, hours=steps * step)) / steps * hours / step
     return seconds
