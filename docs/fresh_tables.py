@@ -7,6 +7,7 @@ python docs/fresh_tables.py --check    exit code 1 where the page is not what th
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def with_tables(page: str) -> str:
 
 
 def read(name: str) -> pd.DataFrame:
-    return pd.read_csv(REFERENCE / f"{name}.csv", keep_default_na=True).fillna({"label": ""})
+    table = pd.read_csv(REFERENCE / f"{name}.csv", dtype={"label": str})
+    return table.fillna({"label": ""}) if "label" in table else table
 
 
 def worth(table: pd.DataFrame, where: str) -> str:
@@ -111,6 +113,7 @@ def rest(table: pd.DataFrame) -> str:
 
 def plain(table: pd.DataFrame, names: dict[str, str]) -> str:
     rows = [[f"{v:.2f}" if isinstance(v, float) else str(v) for v in row] for row in table.values.tolist()]
+    rows = [["–" if cell == "nan" else cell for cell in row] for row in rows]
     return markdown([names.get(str(c), str(c)) for c in table.columns], rows)
 
 
@@ -124,6 +127,7 @@ def make(results: Path) -> None:
     from anchorbench.cli.show import cache_folder
     from anchorbench.report import selections
 
+    cache = cache_folder(Path(given) if (given := os.environ.get("ANCHORBENCH_CACHE")) else None)
     found = selections.gather(results)
     REFERENCE.mkdir(parents=True, exist_ok=True)
     tables = {
@@ -132,7 +136,7 @@ def make(results: Path) -> None:
         "agreement": selections.agreements(found),
         "rungs": selections.rungs(found),
         "mismatch": selections.mismatch(found),
-        "sensitivity": selections.sensitivities(results, cache=cache_folder(None)),
+        "sensitivity": selections.sensitivities(results, cache=cache),
     }
     for name, table in tables.items():
         table.to_csv(REFERENCE / f"{name}.csv", index=False, float_format="%.4g")

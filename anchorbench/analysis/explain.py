@@ -74,6 +74,8 @@ def _native(verdict: Verdict, rungs: list[int]) -> list[str]:
     where = "there" if there[-1] == rungs[-1] else f"at {_times(there[-1], verdict)}"
     if round(abs(change) * 100) == 0:
         return [f"a model trained {where} gets the same"]
+    if change > 1:
+        return [f"a model trained {where} gets {1 + change:.2g} times as much"]
     return [f"a model trained {where} gets {_percent(abs(change))} {'lower' if change < 0 else 'higher'}"]
 
 

@@ -37,7 +37,8 @@ class Climatology:
         drawn = np.stack([self._drawn(int(c), batch.out_grid.rung, batch.frames_out) for c in clusters], axis=1)
         fields = torch.from_numpy(drawn).to(batch.targets)  # (M, cluster, variable, frame, *grid)
         normal = self._units.apply(fields.flatten(0, 1)).unflatten(0, drawn.shape[:2]).flatten(2, 3)
-        return normal[:, group.to(normal.device)]
+        made: Tensor = normal[:, group.to(normal.device)]
+        return made
 
     def _drawn(self, cluster: int, rung: int, frames: int) -> np.ndarray:
         """(M, variable, frame, *grid) of the training split."""

@@ -97,7 +97,8 @@ class UNetAttention(nn.Module):
             n = x.shape[1]
             y = x.flatten(0, 1)
             if skips:
-                two = tuple(min(2, points) for points in y.shape[2:])
+                # Two points are not made one: a norm over a single value has no spread.
+                two = tuple(2 if points > 2 else 1 for points in y.shape[2:])
                 y = mean(y, two, ceil_mode=True, count_include_pad=False)
             x = block(y, out_grid.periodic).unflatten(0, (-1, n))
             skips.append(x[:, -1])
@@ -191,14 +192,14 @@ def _over_frames(x: Tensor, attention: nn.Module) -> Tensor:
     """Each point attends to the same point of all frames: (B, L, C, *grid) -> the same."""
     tokens = x.flatten(3).permute(0, 3, 1, 2)  # (B, P, L, C)
     tokens = tokens + sinusoids(x.shape[1], x.shape[2], x)
-    heard = attention(tokens.flatten(0, 1)).view(tokens.shape)
+    heard: Tensor = attention(tokens.flatten(0, 1)).view(tokens.shape)
     return heard.permute(0, 2, 3, 1).reshape(x.shape)
 
 
 def _to_tokens(x: Tensor, tokens: Tensor, attention: nn.Module) -> Tensor:
     """Each point of the newest frame attends to one token a frame: x (B, 1, C, *grid), tokens (B, L, C_k)."""
     keys = tokens + sinusoids(tokens.shape[1], tokens.shape[2], tokens)
-    heard = attention(x[:, 0].flatten(2).transpose(1, 2), keys)
+    heard: Tensor = attention(x[:, 0].flatten(2).transpose(1, 2), keys)
     return heard.transpose(1, 2).reshape(x.shape)
 
 
@@ -220,5 +221,5 @@ def _in_windows(x: Tensor, attention: nn.Module, window: int, periodic: tuple[bo
         places.append(cut.flatten(2))
     keys = torch.stack(places, 1).permute(0, 3, 1, 2)  # (B, P, window^d, C)
     query = x.flatten(2).transpose(1, 2)[:, :, None]  # (B, P, 1, C)
-    heard = attention(query.flatten(0, 1), keys.flatten(0, 1)).view(query.shape)
+    heard: Tensor = attention(query.flatten(0, 1), keys.flatten(0, 1)).view(query.shape)
     return heard[:, :, 0].transpose(1, 2).reshape(x.shape)

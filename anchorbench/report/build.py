@@ -79,7 +79,8 @@ def make_report(
             figures = along_axis(figures, document, along)
     _remove_figures_of_a_former_report(out)
     pages = write_page(document, figures, out, formats=formats or FORMATS)
-    rain = () if plots is not None else (*write_tables(document, out), *write_events(document, out))
+    of_rain = plots is None or any(name.startswith("rain-") for name in plots)
+    rain = (*write_tables(document, out), *write_events(document, out)) if of_rain else ()
     return Report(document, (*pages, *write_results(document, out), *write_forms(document, out, tables), *rain))
 
 

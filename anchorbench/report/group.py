@@ -15,6 +15,7 @@ from anchorbench.config import LadderSpec, RunSpec, targets_of
 from anchorbench.fields import Grid
 from anchorbench.methods.base import Method, Plan
 from anchorbench.methods.registry import METHODS, REFERENCES, build_method
+from anchorbench.report.control import with_controls
 from anchorbench.report.cost import cost_of, inference_cost, solver_price
 from anchorbench.report.fresh import selections_of
 from anchorbench.report.native import choose, same_model, seeds_note, training_notes, warm_started
@@ -125,7 +126,7 @@ class Group:
                 out.append(native | {"label": f"native ({name})" if len(self.baselines) > 1 else "native"})
         for family in self.references:
             out.append(self._curve(family, family.spec.method, kind="reference", method=family.spec.method))
-        return out
+        return with_controls(out, self.floor)
 
     def _notes(self, family: Family) -> list[str]:
         """What must be said of the runs that a curve rests on beside its own."""

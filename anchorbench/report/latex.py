@@ -28,6 +28,7 @@ from anchorbench.report.document import (
     seen,
     value_at,
     verdict,
+    words,
 )
 
 #: Character: what LaTeX writes it as.  A backslash first, since what follows brings others.
@@ -120,5 +121,9 @@ def _row(curve: Curve, rungs: Sequence[float]) -> str:
     if told and finite(curve.get("slope")) is not None:
         slope = f"{fixed(curve['slope'], signed=True)} {interval(curve.get('interval'))}"
         slope = slope.strip() + ("†" if given_these_seeds(curve) else "")
-    words = [verdict(curve) if told else "", str(curve.get("second_word") or "") if told else "", index(curve)]
-    return " & ".join(escaped(cell or DASH) for cell in (name, *errors, slope, *words)) + " \\\\"
+    # The first word says of itself where its headroom was not shown.
+    said = [words(curve).split(", ")[0] if told and verdict(curve) else "", str(curve.get("second_word") or "")]
+    words_of = [*(said if told else ("", "")), index(curve)]
+    # A bracket or star behind the end of a row is an option of that end.
+    guard = "{}" if name[:1] in ("[", "*") else ""
+    return guard + " & ".join(escaped(cell or DASH) for cell in (name, *errors, slope, *words_of)) + " \\\\"

@@ -47,8 +47,9 @@ COLUMNS = {
 }
 CAPTION = (
     "Ranked by the resolved error on the finest rung; curves that are not told apart (paired difference on the same "
-    "trajectories, Holm, 5 %) share a rank. ° that rung was seen in training. † given these seeds. References carry no "
-    "rank. Submitted cards are shown as they were sent: verify one with anchorbench evaluate RUN --verify CARD."
+    "trajectories, Holm, 5 %; where they were not paired, intervals that overlap) share a rank. ° that rung was seen "
+    "in training. † given these seeds. References carry no rank. Submitted cards are shown as they were sent: verify "
+    "one with anchorbench evaluate RUN --verify CARD."
 )
 
 

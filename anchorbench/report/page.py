@@ -108,7 +108,8 @@ def _group(
         "curves": curves,
         "models": models,
         "headline": headline(group, curves, not_run),
-        "references": [c for c in curves if not read.is_method(c) and c.get("words")],
+        # Each sentence once: coarse predictions of several runs are one and the same reference.
+        "references": list({c["words"]: c for c in curves if not read.is_method(c) and c.get("words")}.values()),
         "rungs": [r for r in rungs if train is None or r >= train],
         "all_rungs": rungs,
         "train": train,

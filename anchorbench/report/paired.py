@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from anchorbench.analysis import Cells, compare, in_blocks
+from anchorbench.analysis import Cells, compare
 from anchorbench.config import RunSpec
 from anchorbench.fields.grid import rung_name
 from anchorbench.report.scored import Family, labels
@@ -31,11 +31,9 @@ def comparisons(
     *,
     seen: Callable[[RunSpec], Sequence[int]],
     floor: Mapping[int, float],
-    in_time: bool = False,
 ) -> list[dict[str, Any]]:
     """Every pair of a group's methods (`analysis.compare`), of those scored on the first one's trajectories and band.
 
-    in_time: the trajectories follow one another in one record, and are added up to stretches first.
     Empty where there are fewer than two methods, or more than `MOST_METHODS`.
     """
     if not 1 < len(methods) <= MOST_METHODS:
@@ -48,7 +46,7 @@ def comparisons(
             named[label] = (family, cells)
     first = methods[0].spec
     found = compare(
-        {label: in_blocks(cells) if in_time else cells for label, (_, cells) in named.items()},
+        {label: cells for label, (_, cells) in named.items()},
         train_rung=first.band_rung,
         seen={label: seen(family.spec) for label, (family, _) in named.items()},
         floor=floor,

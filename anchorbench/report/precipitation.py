@@ -91,7 +91,9 @@ def precipitation(methods: Sequence[Family], references: Sequence[Family], ladde
                 "skill": _skill(found, nearest),
                 "fss": _fss(found, grid),
                 "worst_mass": _worst_mass(found),
-                "over": {name: _told(ratio(crps[label], other)) for name, other in against.items() if name != label},
+                "over": {
+                    name: _told(ratio(crps[label], other)) for name, other in against.items() if plain[name] != label
+                },
                 "squared": squared_by_cluster(found).tolist(),
             }
             for label, found in sums.items()
@@ -101,8 +103,8 @@ def precipitation(methods: Sequence[Family], references: Sequence[Family], ladde
         "spectra": _spectra({label: named[label] for label in sums}, spec.band_rung),
         "fields": event,
         "extent": list(grid.extent),
-        "factors": {label: found for label, f in named.items() if (found := _factors(f)) is not None},
-        "samplers": {label: found for label, f in named.items() if (found := _samplers(f)) is not None},
+        "factors": {label: asked for label, f in named.items() if (asked := _factors(f)) is not None},
+        "samplers": {label: drawn for label, f in named.items() if (drawn := _samplers(f)) is not None},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from anchorbench.analysis import ANOMALY_NAMES, SCORE_NAMES, Cells, Sums, correlation, shares
+from anchorbench.analysis import ANOMALY_NAMES, SCORE_NAMES, Cells, Sums, correlation, in_blocks, shares
 from anchorbench.config import RunSpec, canonical, digest_of
 from anchorbench.errors import RunError
 from anchorbench.fields.grid import rung_name
@@ -128,7 +129,10 @@ class Family:
         return correlation(sums) if sums else None
 
     def cells(self, prefix: str = "") -> Cells:
-        return Cells.from_sums([run.sums(prefix) for run in self.runs], sigma=SIGMA)
+        """Of one record in time (its provenance has a start) neighbouring clusters are added up to stretches."""
+        cells = Cells.from_sums([run.sums(prefix) for run in self.runs], sigma=SIGMA)
+        one_record = "record_start" in json.loads(self.runs[0].data.attrs["provenance"])
+        return in_blocks(cells) if one_record else cells
 
 
 def families(members: Iterable[Scored]) -> list[Family]:

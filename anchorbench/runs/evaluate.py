@@ -271,7 +271,8 @@ def apart(u: Tensor, frames: int, *, axis: int) -> Tensor:
     """(..., B, variable · frame, *grid) -> (..., B · frame, variable, *grid); axis: of the channels."""
     if frames == 1:
         return u
-    return u.unflatten(axis, (-1, frames)).movedim(axis + 1, axis).flatten(axis - 1, axis)
+    one_by_one: Tensor = u.unflatten(axis, (-1, frames)).movedim(axis + 1, axis).flatten(axis - 1, axis)
+    return one_by_one
 
 
 def has_climatology(session: Session) -> bool:

@@ -26,7 +26,7 @@ ASKED: tuple[tuple[str, int | None], ...] = (
     ("ancestral", 50),
     ("ancestral", None),
 )
-WINDOWS = 4
+WINDOWS = 2
 
 
 def samplers(subject: Subject, *, tell: Tell = lambda share: None) -> xr.Dataset:

@@ -29,6 +29,11 @@ def test_native_on_a_coarser_rung_says_where():
     assert said.endswith("(anchored; a model trained at 2x gets 20 % lower)")
 
 
+def test_a_native_that_is_far_worse_is_told_as_a_factor():
+    said = explain(verdict("converging", None, native_change={64: 12.42}, change={64: -0.98}), name="hybrid")
+    assert said.endswith("(converging; a model trained there gets 13 times as much)")
+
+
 def test_anchored_without_headroom_shown_says_so():
     said = explain(verdict("anchored", "empty", headroom=Headroom("not shown")), name="frl")
     assert said.endswith("(anchored; headroom not shown), and it adds nothing in the finer band")

@@ -53,7 +53,9 @@ def test_the_report_has_each_factor_with_the_error_over_interpolation_and_the_im
     methods = frame[frame["kind"] == "method"]
     assert sorted(methods["model"].unique()) == sorted(MODELS)
     assert sorted(methods["factor"].unique()) == [2.0, 4.0]
-    assert methods[["psnr", "ssim", "rfne", "largest_error", "consistency", "spectral_divergence"]].notna().all(axis=None)
+    assert (
+        methods[["psnr", "ssim", "rfne", "largest_error", "consistency", "spectral_divergence"]].notna().all(axis=None)
+    )
     own = frame[frame["method"] == "interpolate"]
     assert own["over_interpolation"].tolist() == [1.0, 1.0]
     # What is finer than the input alone leaves the input as it was; waves that are added are finer.

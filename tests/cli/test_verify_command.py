@@ -129,10 +129,9 @@ def test_folders_of_two_machines_are_one_report_and_one_leaderboard(cli, results
     assert f"{twice}: the curves in" in words
     assert "9.9e" in words or "1.0e" in words  # 1 % apart, and no word of the runs that agree
     assert words.count("the curves in") == 1
-    # A card of a run that is there adds nothing; of one that is not, a row without rank.
+    # A card of a run that is not there is a row without rank.
     assert cli("report", "--cards").code == 0
     card = str(results / "report" / "cards" / f"{names(results, 'frl')[0]}.json")
-    assert cli("report", "--leaderboard", card, "--json").json["boards"] == whole
     said = cli("report", str(one), card, "--leaderboard", "--json", "--out", "cards")
     rows = said.json["boards"][0]["rows"]
     assert [row["kind"] for row in rows].count("card") == 1

@@ -406,6 +406,7 @@ def test_a_series_is_split_by_blocks_of_time_with_a_gap(write, tmp_path):
     assert ladder.about["splits"]["test"]["samples"] == 4 * 1
     assert ladder.about["splits"]["test"]["clusters"] == [1, 4, 7, 10]
     assert "2 frames left out" in ladder.about["attrs"]["split_by"]
+    assert {"record_start", "record_end"} <= set(ladder.about["attrs"]), "blocks of one record are neighbours in time"
 
 
 def test_members_go_to_one_split_each(write, tmp_path):
@@ -413,6 +414,7 @@ def test_members_go_to_one_split_each(write, tmp_path):
     ladder = made(describe_own(write(data), name="mine"), tmp_path)
     clusters = {split: set(about["clusters"]) for split, about in ladder.about["splits"].items()}
     assert clusters == {"train": {0, 3, 4, 5}, "test": {1, 6}, "validation": {2}}
+    assert "record_start" not in ladder.about["attrs"]
 
 
 # --- how it is kept --------------------------------------------------------------------------------------------------

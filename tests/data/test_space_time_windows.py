@@ -1,4 +1,4 @@
-"""Windows of super-resolution in space and time: means of T hours in, the newest hours out, and nothing across a gap."""
+"""Windows of super-resolution in space and time: means of T hours in, the newest hours out, nothing across a gap."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ def test_the_solvers_price_lies_on_lines_in_log_log_and_beyond_them_is_a_bound()
 def test_the_break_even_is_what_was_spent_over_what_a_forecast_saves(turbulence: Turbulence) -> None:
     group, curves = turbulence
     found = {(one.label, one.rung): one for one in break_even(group, curves)}
-    # On 16 points the baseline's error is 0.191; the solver, 0.12 there at 1e7 FLOP, is better: 1e7 at most.  A forecast
-    # of the model takes 2e6, training and data 4e12 + 1e10: 4.01e12 / (1e7 − 2e6) = 501 250 forecasts at least.
+    # On 16 points the baseline's error is 0.191; the solver's, for 1e7 FLOP, is 0.12, so 1e7 at most.  A forecast of
+    # the model takes 2e6, training and data 4e12 + 1e10: 4.01e12 / (1e7 − 2e6) = 501 250 forecasts at least.
     one = found["baseline", 16]
     assert (one.solver, one.bound) == (1e7, "at most")
     assert one.forecasts == pytest.approx(501_250)

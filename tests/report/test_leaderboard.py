@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,6 +77,11 @@ def test_a_cell_of_the_csv_is_no_formula(document: dict[str, Any]) -> None:
     cells = [cell for row in csv.reader(io.StringIO(as_csv(boards(document)))) for cell in row]
     assert any("HYPERLINK" in cell for cell in cells)
     assert not any(cell.startswith(("=", "@")) for cell in cells)
+
+
+def test_a_card_of_a_run_that_is_there_adds_no_row(document: dict[str, Any]) -> None:
+    ours = SimpleNamespace(run="turbulence2d-frl-fno-s0-0123abcd", benchmark="turbulence2d-small-forecast")
+    assert boards(document, [ours]) == boards(document)  # the fixture's one spec is of that run
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

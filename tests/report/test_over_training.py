@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from anchorbench.analysis import SCORE_NAMES, Cells
+from anchorbench.analysis import SCORE_NAMES, Cells, Sums
 from anchorbench.config import RunSpec
 from anchorbench.report import document as read
 from anchorbench.report.effective import COLUMNS as EFFECTIVE
@@ -142,11 +143,20 @@ def test_a_method_that_was_scored_elsewhere_is_compared_with_nobody():
     assert compared(*[family("baseline", cells(1.0))] * (MOST_METHODS + 1)) == []
 
 
-def test_trajectories_of_one_record_are_compared_in_stretches():
-    a, b = family("baseline", cells(1.0)), family("frl", cells(0.7))
-    plain, merged = compared(a, b)[1], compared(a, b, in_time=True)[1]
-    assert merged["difference"]["estimate"] == pytest.approx(plain["difference"]["estimate"], rel=1e-12)
-    assert merged["difference"]["df"] < plain["difference"]["df"]
+def test_neighbours_of_one_record_are_added_up_to_stretches_and_trajectories_are_not():
+    """Twelve clusters of energies 1 ... 12: two a stretch, so 3, 7, 11, ..., 23 of 12."""
+    energies = np.arange(1.0, 13.0)[:, None]
+    sums = {8: Sums({name: energies for name in SCORE_NAMES})}
+
+    def merged(**provenance: str) -> Cells:
+        run = SimpleNamespace(
+            sums=lambda prefix: sums, data=SimpleNamespace(attrs={"provenance": json.dumps(provenance)})
+        )
+        return Family((run,)).cells()
+
+    assert len(merged().clusters) == 12
+    record = merged(record_start="2020-01-01")
+    assert record.resolved[0, :, 0].tolist() == [3.0, 7.0, 11.0, 15.0, 19.0, 23.0]
 
 
 # -- effective resolution ----------------------------------------------------------------------------------------------

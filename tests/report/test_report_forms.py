@@ -73,6 +73,8 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_columns(document: dict[st
     assert "$-$" in row
     assert "+0.42 [0.35, 0.48] & diverging & harms" in row
     assert r"0.191$^\circ$" in row
+    document["curves"][0]["label"] = "[0pt] skipped"
+    assert any(line.strip().startswith("{}[0pt] skipped &") for line in latex(document).splitlines())
 
 
 @pytest.mark.slow

@@ -113,6 +113,10 @@ def load(ask: Ask) -> Loaded:
                 clusters=np.array([cluster for _, _, cluster in windows]),
             )
     attrs = {"content_sha256": options.content, "file": Path(options.path).name, "split_by": _split_in_words(options)}
+    if "sample" not in options.dims and clock is not None:
+        # One record: clusters that follow one another in it are not quite independent.
+        along = clock.steps if clock.dates is None else clock.dates
+        attrs |= {"record_start": str(along[0]), "record_end": str(along[-1])}
     return Loaded(splits, attrs=attrs)
 
 

@@ -140,6 +140,8 @@ def load(ask: Ask) -> Loaded:
         )
     attrs = {
         "store": o.store,
+        "record_start": str(times[0]),
+        "record_end": str(times[-1]),
         "metadata_sha256": parts.digest,
         "rows": f"{len(place.rows)} from {place.grid.origin[0]:g} degrees north, {place.grid.centring}s",
         "sequences_left_out": f"{dropped}, for times that the store does not hold",
