@@ -3,9 +3,9 @@
     python benchmarks/bench_super_resolution.py [--given 8] [--outputs 16 32 64 128] [--repeats 3] [--csv FILE]
 
 At the widths of the preset `small`, one sample, float32, no gradient, one thread on a CPU, queries not tiled.  Seconds
-are of the processor, the least of the repeats; MiB the most that the call held at once beside weights and inputs, by torch's allocator;
-FLOPs those of matrix products and convolutions.  Exponents are slopes of the logarithm on log points over the upper
-half of the points.
+are of the processor, the least of the repeats; MiB the most that the call held at once beside weights and inputs, by
+torch's allocator; FLOPs those of matrix products and convolutions.  Exponents are slopes of the logarithm on log points
+over the upper half of the points.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Finish(nn.Module):
         for i, one in enumerate(fine.split(batch.frames_out, dim=1)):
             if self._conserve == "tile":
                 made.append(conserve_whole(one, coarse[:, i], f=self._f, weights=batch.mask))
-            else:
+            elif self._conserve != "none":
                 made.append(conserve_cells(one, coarse[:, i], how=self._conserve, weights=batch.mask))
         return torch.cat(made, 1)
 

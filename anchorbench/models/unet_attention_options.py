@@ -30,8 +30,8 @@ class UnetAttentionOptions(UnetOptions):
     context_from: int = Field(
         default=0,
         ge=0,
-        description="finest level on which `attention` hears earlier frames, 0 the finest of all, as published; 1 costs "
-        "a quarter",
+        description="finest level on which `attention` hears earlier frames, 0 the finest of all, as published; 1 "
+        "costs a quarter",
         exclude_if=lambda level: level == 0,
     )
     windows: tuple[Annotated[int, Field(ge=1)], ...] = Field(

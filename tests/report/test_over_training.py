@@ -146,7 +146,7 @@ def test_a_method_that_was_scored_elsewhere_is_compared_with_nobody():
 def test_neighbours_of_one_record_are_added_up_to_stretches_and_trajectories_are_not():
     """Twelve clusters of energies 1 ... 12: two a stretch, so 3, 7, 11, ..., 23 of 12."""
     energies = np.arange(1.0, 13.0)[:, None]
-    sums = {8: Sums({name: energies for name in SCORE_NAMES})}
+    sums = {8: Sums(dict.fromkeys(SCORE_NAMES, energies))}
 
     def merged(**provenance: str) -> Cells:
         run = SimpleNamespace(

@@ -61,8 +61,8 @@ def test_a_native_run_is_named_by_its_rung(bench):
 
 def test_a_hash_covers_no_device_no_path_and_no_count_of_workers():
     assert set(RunSpec.model_fields) == {
-        "kind", "ladder", "dataset", "source", "size", "task", "lead", "frames_in", "input_rung", "degradation", "input_noise",
-        "fields", "model",
+        "kind", "ladder", "dataset", "source", "size", "task", "lead", "frames_in", "input_rung", "degradation",
+        "input_noise", "fields", "model",
         "model_options", "model_digest", "method", "method_options", "train", "train_rung", "band_rung", "seed",
         "footing", "time_factor",
         "protocol",
