@@ -75,6 +75,7 @@ def test_the_readme_shows_commands():
         "tutorial",
         "diagnose",
         "doctor",
+        "choose",
     }
 
 
