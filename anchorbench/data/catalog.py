@@ -288,6 +288,11 @@ class DatasetEntry(Frozen):
             raise CatalogError(f"dataset '{self.name}': {unknown('source', wanted, self.sources)}")
         return wanted, self.sources[wanted]
 
+    @property
+    def has_crops(self) -> bool:
+        """Whether its box is a part of something larger, which another crop may cut otherwise."""
+        return any(entry.crop is not None for entry in self.sizes.values())
+
     def box(self, size: str, *, crop: int | None = None) -> GridEntry:
         """The grid of a size: a crop keeps the spacing, extent · crop / largest crop, on every axis."""
         crops = [entry.crop for entry in self.sizes.values() if entry.crop is not None]

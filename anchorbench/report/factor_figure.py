@@ -57,7 +57,7 @@ def error_vs_factor(group: Group, curves: Sequence[Curve]) -> Figure:
                 for end in ends[:-1]:
                     ax.axvline(end, color="0.6", linewidth=0.7, linestyle=":", zorder=0.4)
         axis_above(upper, {r: factor_text(r / given) for r in rungs}, "factor")
-        log_ticks(upper, *log_limits([v for row in ratios.values() for v in row if v] + [1.0]))
+        log_ticks(upper, *log_limits([v for row in ratios.values() for v in row if v] + [1.0], least=1.3))
         upper.axhline(1.0, color="0.3", linewidth=0.8, zorder=1.5)
         upper.set_ylabel("error over\ninterpolation's")
         skills = [v for c in shown for v in _scored(c, "skill") if v is not None]

@@ -16,12 +16,12 @@ from anchorbench.runs.store import RunFolder, find_runs
 def merged(folders: Sequence[Path], *, dataset: str | None = None) -> tuple[list[RunFolder], list[str]]:
     """The runs of all folders by name, a finished one before an unfinished, else the first folder's; and the words.
 
-    Raises RunError for a folder that is not there.
+    Raises RunError for a folder of several that is not there; one alone holds no run.
     """
     kept: dict[str, RunFolder] = {}
     words: list[str] = []
     for folder in folders:
-        if not folder.is_dir():
+        if not folder.is_dir() and len(folders) > 1:
             raise RunError(f"{folder} is no results folder", do="anchorbench report A B ... takes folders of runs")
         for run in find_runs(folder):
             if dataset not in (None, run.spec.dataset):

@@ -86,4 +86,4 @@ def test_a_card_of_a_run_that_is_there_adds_no_row(document: dict[str, Any]) -> 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no results folder"):
-        merged([tmp_path / "gone"])
+        merged([tmp_path, tmp_path / "gone"])

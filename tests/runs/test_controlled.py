@@ -306,7 +306,9 @@ def test_a_test_or_an_option_that_does_not_go_with_it_is_refused():
         Examination(("resolutoin",))
     with pytest.raises(RunError, match="--band belongs to the test `resolution`"):
         Examination(("information",), band=8)
-    assert set(TESTS) == {"resolution", "information", "matrix", "response", "rollout", "training"}
+    assert set(TESTS) == {
+        "resolution", "information", "matrix", "response", "rollout", "training", "factors", "samplers",
+    }  # fmt: skip
 
 
 # -- evaluation leaves training alone ----------------------------------------------------------------------------------
