@@ -103,7 +103,7 @@ def request(
     from_source = f"dataset '{dataset}', source {name}"
     asked = dict(settings or {})
     limit = asked.pop("limit", None) if "limit" not in reader.Options.model_fields else None
-    known = [name for name in SETTINGS[kind] if name != "crop" or kind != "generated" or entry.has_crops]
+    known = tuple(name for name in SETTINGS[kind] if name != "crop" or kind != "generated" or entry.has_crops)
     changes = _grouped(asked, known, reader.Options, where=from_source)
     values = merged(entry.size(size).model_dump(), changes)
     rungs = values["rungs"]
