@@ -71,3 +71,30 @@ def test_a_family_is_fetched_and_three_methods_train_on_it(dataset, tmp_path, mo
     said = capfd.readouterr().out
     assert seen.sources["generated"].display_name in said
     assert task in (tmp_path / "results" / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("dataset", ["turbulence2d", "burgers", "darcy", "weather"])
+def test_a_solved_ladder_trains_on_the_solver_s_own_fields_and_is_tested_on_the_truth(
+    dataset, tmp_path, monkeypatch, capfd
+):
+    smaller, _ = FAMILIES[dataset]
+    monkeypatch.setenv("ANCHORBENCH_CACHE", str(tmp_path / "cache"))
+    opened = {}
+    for kind in ("restricted", "solved"):
+        settings = [f"generator.{name}={json.dumps(value)}" for name, value in {**smaller, "ladder": kind}.items()]
+        chosen = [word for setting in settings for word in ("--set", setting)]
+        words = ("fetch", dataset, "--size", "tiny", "--source", "generated", "--offline", *chosen, "--json")
+        assert run(monkeypatch, *words) == 0, capfd.readouterr().err
+        (ladder,) = json.loads(capfd.readouterr().out)["ladders"]
+        opened[kind] = ladder["folder"]
+        assert run(monkeypatch, "fetch", dataset, "--size", "tiny", "--source", "generated", *chosen, "--verify") == 0
+        capfd.readouterr()
+
+    def field(kind: str, split: str) -> xr.DataArray:
+        with xr.open_datatree(f"{opened[kind]}/{split}.nc", engine="netcdf4") as tree:
+            finest = tree[f"r{ladder['rungs'][0]:03d}"].to_dataset().load()
+        return finest[load_catalog().dataset(dataset).headline][:, -1]
+
+    xr.testing.assert_equal(field("solved", "test"), field("restricted", "test"))
+    apart = float(abs(field("solved", "train") - field("restricted", "train")).max())
+    assert apart > 1e-4 * float(field("restricted", "train").std())

@@ -126,6 +126,7 @@ def plan_runs(
     rung = request.size.train_rung if train_rung is None else train_rung
     ladder = Ladder(request.spec, Path(), {"masked": False, "static": []})
     _require(ladder, rung)
+    _require_nested(ladder, rung)
     seed_list = sorted(set(seeds))
 
     common = _common(request, ladder, task=task, rung=rung, options=options)
@@ -216,6 +217,17 @@ def _require(ladder: Ladder, *rungs: int) -> None:
     except LadderError as error:
         wanted = ",".join(map(str, sorted({*ladder.rungs, *rungs})))
         raise LadderError(error.what, do=f"to have it made:  --set data.rungs={wanted}") from None
+
+
+def _require_nested(ladder: Ladder, rung: int) -> None:
+    """Raises LadderError where cells of a finer rung cross those of the train rung: no band to score."""
+    finer = [r for r in ladder.rungs if r > rung and r % rung]
+    if ladder.spec.restriction == "conservative" and finer:
+        held = ",".join(str(r) for r in ladder.rungs if r not in finer)
+        raise LadderError(
+            f"the cells of {', '.join(map(str, finer))} points do not lie within those of the train rung {rung}",
+            do=f"another --train-rung, or --set data.rungs={held}",
+        )
 
 
 def _reference(common: Mapping[str, Any], name: str, *, rung: int) -> RunSpec:

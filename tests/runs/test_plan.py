@@ -260,3 +260,11 @@ def test_what_is_wrong_in_the_words_is_found_before_anything_is_fetched_or_made(
 def test_a_rung_that_the_ladder_lacks_comes_with_the_option_that_makes_it(bench):
     with pytest.raises(LadderError, match=r"--set data\.rungs=8,16,17,32"):
         plan(bench, train_rung=17)
+
+
+def test_cells_that_cross_those_of_the_train_rung_are_refused_before_anything_is_trained():
+    rungs = {"rungs": [9, 36, 41, 72]}
+    asked = request(load_catalog(), "weather", size="small", source="sample-msl", settings=rungs)
+    with pytest.raises(LadderError, match="cells of 41 points do not lie within those of the train rung 36") as raised:
+        plan_runs(asked, methods=["baseline"], seeds=[0], task="super_resolve", train_rung=36)
+    assert raised.value.do.endswith("data.rungs=9,36,72")
