@@ -16,6 +16,7 @@ COLUMNS = {
     "slope": "Slope",
     "verdict": "Verdict",
     "second_word": "Unseen band",
+    "control": "Positive control",
     "index": "A @rung",
     "cost": "Training",
 }
@@ -50,6 +51,7 @@ def _row(curve: Curve, rung: float | None) -> dict[str, Any]:
         "verdict": read.verdict(curve),
         "word": str(curve.get("verdict") or ""),
         "second_word": str(curve.get("second_word") or ""),
+        "control": "" if (control := curve.get("control")) is None else "yes" if control else "no",
         "index": read.index(curve),
         "cost": ", ".join(spent),
     }
