@@ -20,7 +20,8 @@ from anchorbench.analysis import Sums, budget, shares
 from anchorbench.config import targets_of
 from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
-from anchorbench.data.fetch import fetch, request
+from anchorbench.data.fetch import request
+from anchorbench.data.fetch_many import fetch_one
 from anchorbench.data.own import with_own
 from anchorbench.data.samples import Batch, Normaliser
 from anchorbench.diagnose.judged import Diagnosis, judged
@@ -64,7 +65,7 @@ def diagnose_model(
     if spec.input_rung is not None:
         raise ConfigError("--model is diagnosed on forecast or operator: with the input fixed there is no slope")
     where = choose_device(device)
-    ladder = fetch(asked, cache, offline=offline, device=str(where), progress=tell)
+    ladder = fetch_one(asked, cache, offline=offline, device=str(where), progress=tell)
     session = Session(spec, ladder, where)
     module = build(
         target, in_channels=session.in_channels(), out_channels=len(targets_of(ladder.spec.variables)),

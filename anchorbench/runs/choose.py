@@ -24,7 +24,7 @@ from anchorbench.analysis.spectral_distance import Form, binned_spectrum, wasser
 from anchorbench.config import RunSpec, merged
 from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
-from anchorbench.data.fetch import fetch
+from anchorbench.data.fetch_many import fetch_one
 from anchorbench.data.ladder import Ladder
 from anchorbench.data.own import with_own
 from anchorbench.errors import ConfigError
@@ -126,7 +126,9 @@ def choose(
 
     plans = [planned(setting) for setting in settings]
     where = choose_device(device)
-    ladder = fetch(wanted, cache, offline=offline, device=str(where), progress=lambda what, s: tell("data", what, s))
+    ladder = fetch_one(
+        wanted, cache, offline=offline, device=str(where), progress=lambda what, s: tell("data", what, s)
+    )
     began = time.perf_counter()
     spectra = []
     for number, specs in enumerate(plans):

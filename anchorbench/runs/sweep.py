@@ -18,7 +18,8 @@ import torch
 from anchorbench.config import RunSpec
 from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
-from anchorbench.data.fetch import Request, announce, fetch
+from anchorbench.data.fetch import Request, announce
+from anchorbench.data.fetch_many import fetch_one
 from anchorbench.data.ladder import COMPLETE, Ladder, ladder_folder, open_ladder
 from anchorbench.data.own import with_own
 from anchorbench.errors import AnchorbenchError, CatalogError, ConfigError, RunError
@@ -328,7 +329,7 @@ def _fetched(
             def progress(stage: str, share: float, name: str = wanted.entry.name) -> None:
                 tell(f"{name}: {stage}", "", share)
 
-            ladders[digest] = fetch(wanted, plan.cache, offline=offline, device=str(where), progress=progress)
+            ladders[digest] = fetch_one(wanted, plan.cache, offline=offline, device=str(where), progress=progress)
         except AnchorbenchError as error:
             failed |= dict.fromkeys(waiting, str(error))
     return ladders, failed

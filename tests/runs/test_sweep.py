@@ -230,7 +230,7 @@ REFUSED = (
 
 
 def test_a_refused_cell_stops_everything_before_it_starts(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeping, "fetch", None)
+    monkeypatch.setattr(sweeping, "fetch_one", None)
     plan = study(REFUSED)
     with pytest.raises(RunError, match="2 of 3 cells cannot be run, so none is begun") as raised:
         sweep(plan)
@@ -310,9 +310,9 @@ def test_a_ladder_that_cannot_be_had_fails_its_runs_alone(study, fake):
             raise AnchorbenchError("no such ladder today")
         return real(wanted, *where, **how)
 
-    real = sweeping.fetch
+    real = sweeping.fetch_one
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeping, "fetch", half)
+        patch.setattr(sweeping, "fetch_one", half)
         with pytest.raises(RunError, match="4 of 8 runs failed") as raised:
             sweep(study(text))
     assert raised.value.what.count("no such ladder today") == 1, "once, with the runs that it is about"
