@@ -48,7 +48,7 @@ def collect(results: Path | Sequence[Path], *, delta: float = 0.1, dataset: str 
         "curves": [],
         "not_run": [],
         "missing": [],
-        "folders": [str(folder) for folder in folders],
+        "folders": [folder.resolve().name for folder in folders],
         "words": words,
     }
     ladders: dict[str, LadderSpec] = {}
