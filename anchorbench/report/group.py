@@ -26,7 +26,7 @@ from anchorbench.report.said import not_judged, scores_said, verdict_said, witho
 from anchorbench.report.scored import Family, Scored, convergence, environments, families, labels, mean_seconds
 from anchorbench.report.shown import fields, spectra
 from anchorbench.report.super_resolution import factor_scores
-from anchorbench.runs.evaluate import COARSE
+from anchorbench.runs.curve_file import COARSE
 
 
 class Group:

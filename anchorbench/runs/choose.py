@@ -26,9 +26,8 @@ from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
 from anchorbench.data.fetch_many import fetch_one
 from anchorbench.data.ladder import Ladder
-from anchorbench.data.own import with_own
 from anchorbench.errors import ConfigError
-from anchorbench.runs.factors import implied_task, request_for_factors
+from anchorbench.runs.factors import implied_task
 from anchorbench.runs.plan import plan_runs
 from anchorbench.runs.session import Session, choose_device
 from anchorbench.runs.verbs import Asked
@@ -97,16 +96,7 @@ def choose(
         )
     if len(settings) < 2 or draws < 1 or len(asked.methods) != 1:
         raise ConfigError("choose compares two settings or more of one method, in one draw or more")
-    wanted, by_factor = request_for_factors(
-        with_own(catalog or load_catalog(), cache),
-        asked.dataset,
-        size=asked.size,
-        source=asked.source,
-        data=asked.data,
-        task=asked.task,
-        settings=asked.settings,
-        train_rung=asked.train_rung,
-    )
+    wanted, by_factor = asked.request(catalog or load_catalog(), cache)
     task = implied_task(wanted.entry, asked.task, asked.settings)
     if task == "represent":
         raise ConfigError("represent chooses within a run", do="anchorbench train --task represent --method fresh")

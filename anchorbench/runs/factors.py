@@ -19,7 +19,7 @@ from anchorbench.config import load_preset, merged, validated
 from anchorbench.data.catalog import Catalog, DatasetEntry
 from anchorbench.data.fetch import Request, request
 from anchorbench.methods.scale import PUBLISHED, setting
-from anchorbench.runs.plan import TaskOptions
+from anchorbench.runs.task import TaskOptions
 
 SUPER_RESOLVE = "super_resolve"
 TILE = {"tiny": 20, "small": 100, "full": 100}

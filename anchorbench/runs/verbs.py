@@ -12,7 +12,7 @@ from typing import Any
 
 from anchorbench.data.catalog import Catalog
 from anchorbench.data.catalog_file import load_catalog
-from anchorbench.data.fetch import announce
+from anchorbench.data.fetch import Request, announce
 from anchorbench.data.fetch_many import fetch_one
 from anchorbench.data.ladder import find_ladder
 from anchorbench.data.own import with_own
@@ -59,6 +59,19 @@ class Asked:
     footing: Footing = "steps"
     double_width: bool = False
 
+    def request(self, catalog: Catalog, cache: Path) -> tuple[Request, int | None]:
+        """The ladder that the words mean, a user's own among them, and the train rung where a factor chose it."""
+        return request_for_factors(
+            with_own(catalog, cache),
+            self.dataset,
+            size=self.size,
+            source=self.source,
+            data=self.data,
+            task=self.task,
+            settings=self.settings,
+            train_rung=self.train_rung,
+        )
+
 
 def train_all(
     asked: Asked,
@@ -79,16 +92,7 @@ def train_all(
     Everything that can be wrong in the words is found before anything is made, and a model that does not fit before any
     run is.  Raises AnchorbenchError; where some runs fail and others do not, RunError at the end names those that did.
     """
-    wanted, by_factor = request_for_factors(
-        with_own(catalog or load_catalog(), cache),
-        asked.dataset,
-        size=asked.size,
-        source=asked.source,
-        data=asked.data,
-        task=asked.task,
-        settings=asked.settings,
-        train_rung=asked.train_rung,
-    )
+    wanted, by_factor = asked.request(catalog or load_catalog(), cache)
     specs = plan_runs(
         wanted,
         methods=asked.methods,

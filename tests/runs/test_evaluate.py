@@ -20,7 +20,8 @@ from anchorbench.errors import AnchorbenchError, RunError
 from anchorbench.fields import Grid
 from anchorbench.models.registry import validate_options
 from anchorbench.runs import evaluate as evaluation
-from anchorbench.runs.evaluate import COARSE, evaluate
+from anchorbench.runs.curve_file import COARSE
+from anchorbench.runs.evaluate import evaluate
 from anchorbench.runs.session import Session
 from anchorbench.runs.store import RunFolder
 from anchorbench.runs.train import train
