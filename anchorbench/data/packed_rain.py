@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -21,6 +21,10 @@ class PackedRain:
 
     codes: np.ndarray
     times: np.ndarray
+
+    def within(self, rows: slice, columns: slice) -> Self:
+        """The record of a part of the map."""
+        return replace(self, codes=self.codes[:, rows, columns])
 
     def valid(self, index: Any = slice(None)) -> np.ndarray:
         """True where something was measured: (*index, y, x)."""

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from anchorbench.data.packed_rain import PackedRain
+from anchorbench.data.rain_tiles import TiledBlocks, cells_of, tiled_sequences
 from anchorbench.data.sources import SplitFields, require
-from anchorbench.data.time_blocks import TimeBlocks, sequences
 from anchorbench.errors import DownloadError
 
 VARIABLE = "rainfall_amount"
@@ -163,18 +163,21 @@ def best_corner(valid: np.ndarray, crop: int, *, name: str = "the map") -> tuple
     return int(rows[nearest]), int(columns[nearest])
 
 
-def pick_hours(hours: RainHours, blocks: TimeBlocks) -> dict[str, SplitFields]:
-    """The sequences of each split that have enough rain, see `time_blocks`; no mask where nothing is missing.
+def pick_hours(hours: RainHours, options: TiledBlocks) -> dict[str, SplitFields]:
+    """The sequences of each split that have enough rain, see `rain_tiles`; no mask where nothing is missing.
 
     Raises ConfigError where a split is left without a sequence.
     """
+    crop = hours.codes.shape[-1] // options.tiles
     masked = bool((hours.codes == MISSING).any())
-    return {
-        split: SplitFields(
-            values={VARIABLE: hours.rain(index)},
-            valid=hours.valid(index) if masked else None,
-            times=hours.times[index],
-            clusters=clusters,
+    picked: dict[str, SplitFields] = {}
+    for split, found in tiled_sequences(hours, options, crop=crop).items():
+        tiles = [(hours.within(*cells_of(tile, crop)), at) for tile, at, _ in found]
+        picked[split] = SplitFields(
+            values={VARIABLE: np.stack([tile.rain(at) for tile, at in tiles])},
+            valid=np.stack([tile.valid(at) for tile, at in tiles]) if masked else None,
+            times=np.stack([hours.times[at] for _, at in tiles]),
+            clusters=np.array([cluster for *_, cluster in found]),
+            attrs={} if options.tiles == 1 else {"tiles": " ".join(sorted({f"{y},{x}" for (y, x), *_ in found}))},
         )
-        for split, (index, clusters) in sequences(hours.times, hours.wet_share(blocks.wet_above), blocks).items()
-    }
+    return picked

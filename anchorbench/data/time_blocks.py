@@ -5,12 +5,17 @@ No frame of one split is closer than the gap to a frame of another.  Each stretc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 from pydantic import Field, model_validator
 
 from anchorbench.config import Frozen
-from anchorbench.data.splits import Split
+from anchorbench.data.splits import SPLITS, Split
 from anchorbench.errors import ConfigError
+
+T = TypeVar("T")
 
 
 class TimeBlocks(Frozen):
@@ -69,21 +74,34 @@ def sequences(
 
     times, wet_share: (time,) of the record.  Raises ConfigError where a split is left without a sequence.
     """
-    n = blocks.frames
-    starts: dict[Split, list[tuple[int, int]]] = {"train": [], "validation": [], "test": []}
-    for cluster, (split, begin, end) in enumerate(stretches(times, blocks)):
-        for start in range(begin, end - n + 1, blocks.stride or n):
-            if wet_share[start : start + n].mean() >= blocks.wet_share:
-                starts[split].append((start, cluster))
+    starts = candidates(stretches(times, blocks), wet_share, blocks)
     picked = {}
-    for split, found in starts.items():
-        if not found:
-            raise ConfigError(
-                f"no sequence of {n} frames in the {split} split has {blocks.wet_share:.0%} of its cells wet",
-                do="lower selection.wet_share or selection.frames",
-            )
-        most = min(blocks.most.get(split, len(found)), len(found))
-        kept = [found[i] for i in np.linspace(0, len(found) - 1, most).round().astype(int)]
-        index = np.array([start for start, _ in kept])[:, None] + np.arange(n)
+    for split in SPLITS:
+        kept = spread(starts.get(split, []), split, blocks)
+        index = np.array([start for start, _ in kept])[:, None] + np.arange(blocks.frames)
         picked[split] = index, np.array([cluster for _, cluster in kept])
     return picked
+
+
+def candidates(
+    parts: Sequence[tuple[Split, int, int]], wet_share: np.ndarray, blocks: TimeBlocks
+) -> dict[Split, list[tuple[int, int]]]:
+    """First frame and cluster (the stretch's number) of each wet enough sequence of the stretches, by split."""
+    n = blocks.frames
+    starts: dict[Split, list[tuple[int, int]]] = {}
+    for cluster, (split, begin, end) in enumerate(parts):
+        for start in range(begin, end - n + 1, blocks.stride or n):
+            if wet_share[start : start + n].mean() >= blocks.wet_share:
+                starts.setdefault(split, []).append((start, cluster))
+    return starts
+
+
+def spread(found: Sequence[T], split: Split, blocks: TimeBlocks) -> list[T]:
+    """As many of a split's sequences as it may have, evenly spread.  Raises ConfigError where there is none."""
+    if not found:
+        raise ConfigError(
+            f"no sequence of {blocks.frames} frames in the {split} split has {blocks.wet_share:.0%} of its cells wet",
+            do="lower selection.wet_share or selection.frames",
+        )
+    most = min(blocks.most.get(split, len(found)), len(found))
+    return [found[i] for i in np.linspace(0, len(found) - 1, most).round().astype(int)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anchorbench.data import rain_maps
 from anchorbench.data.rain_maps import MISSING, RainHours, best_corner, pick_hours, read_map, stack_hours
-from anchorbench.data.time_blocks import TimeBlocks
+from anchorbench.data.rain_tiles import TiledBlocks
 from anchorbench.errors import ConfigError, DownloadError
 
 rasterio = pytest.importorskip("rasterio")
@@ -197,7 +197,7 @@ def test_a_missing_hour_ends_a_sequence_and_missing_cells_are_neither_wet_nor_dr
     hours = RainHours(codes, times)
     np.testing.assert_allclose(hours.wet_share(0.0), 2 / 3)
     np.testing.assert_allclose(hours.wet_share(0.1), 0.0)  # 0.1 mm is not above 0.1 mm
-    blocks = TimeBlocks(frames=2, period=4, gap=1, turns=("train", "test", "validation"), wet_share=0.5)
+    blocks = TiledBlocks(frames=2, period=4, gap=1, turns=("train", "test", "validation"), wet_share=0.5)
     picked = pick_hours(hours, blocks)
     # train has hours 0 1 . 3 less the gap's hour 3: one sequence; test 4 to 6, validation 8 to 11
     assert {split: fields.n_samples for split, fields in picked.items()} == {"train": 1, "test": 1, "validation": 2}
@@ -211,5 +211,5 @@ def test_a_missing_hour_ends_a_sequence_and_missing_cells_are_neither_wet_nor_dr
 
 def test_where_nothing_is_missing_there_is_no_mask():
     hours = RainHours(np.ones((12, 2, 2), np.uint16), START + np.arange(12) * HOUR)
-    blocks = TimeBlocks(frames=2, period=4, gap=1, turns=("train", "test", "validation"))
+    blocks = TiledBlocks(frames=2, period=4, gap=1, turns=("train", "test", "validation"))
     assert all(fields.valid is None for fields in pick_hours(hours, blocks).values())

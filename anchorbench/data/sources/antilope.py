@@ -17,22 +17,22 @@ import numpy as np
 from pydantic import Field
 
 from anchorbench.data.rain_maps import pick_hours, stack_hours
+from anchorbench.data.rain_tiles import TiledBlocks
 from anchorbench.data.sources import Ask, Loaded, carried_by
 from anchorbench.data.splits import Split
-from anchorbench.data.time_blocks import TimeBlocks
 from anchorbench.errors import ConfigError, DownloadError
 
 NAME = re.compile(r"antilope_j1_000100_(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})_\d{12}\.tif")
 
 
-class Options(TimeBlocks):
+class Options(TiledBlocks):
     """Which sequences are taken from the record."""
 
     frames: int = Field(3, ge=2, description="frames of one sequence")
     period: float = Field(4.0, gt=0, description="hours that go to one split before the next split's turn")
     turns: tuple[Split, ...] = Field(("train", "train", "test", "validation"), description="whose turn it is")
     stride: int | None = Field(1, ge=1, description="hours between two starts; null: no overlap")
-    corner: tuple[int, int] | None = Field(None, description="row and column of the crop's south-western cell")
+    corner: tuple[int, int] | None = Field(None, description="row and column of the south-western cell")
 
 
 def load(ask: Ask) -> Loaded:
@@ -44,7 +44,9 @@ def load(ask: Ask) -> Loaded:
     if ask.size.crop is None:
         raise ConfigError(f"dataset '{ask.entry.name}' needs a crop in the catalogue to be read")
     paths = [ask.sample(file) for file in ask.source.files]
-    hours = stack_hours(((hour_of(path), path) for path in paths), crop=ask.size.crop, corner=ask.options.corner)
+    hours = stack_hours(
+        ((hour_of(path), path) for path in paths), crop=ask.size.crop * ask.options.tiles, corner=ask.options.corner
+    )
     return Loaded(pick_hours(hours, ask.options), attrs={**carried_by(*ask.source.files), **hours.attrs})
 
 

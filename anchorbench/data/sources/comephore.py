@@ -20,15 +20,15 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from anchorbench.data.rain_maps import pick_hours, read_map, stack_hours
+from anchorbench.data.rain_tiles import TiledBlocks
 from anchorbench.data.remote import stream_tar
 from anchorbench.data.sources import Ask, Loaded
-from anchorbench.data.time_blocks import TimeBlocks
 from anchorbench.errors import ConfigError, DownloadError
 
 NAME = re.compile(r"(?:.*/)?(\d{4})(\d{2})(\d{2})(\d{2})_RR\.gtif")
 
 
-class Options(TimeBlocks):
+class Options(TiledBlocks):
     """Which months are downloaded, and which sequences are taken from them."""
 
     months: tuple[Annotated[str, Field(pattern=r"^(19|20)\d\d-(0[1-9]|1[0-2])$")], ...] = Field(
@@ -38,7 +38,7 @@ class Options(TimeBlocks):
     frames: int = Field(8, ge=2, description="frames of one sequence")
     period: float = Field(24.0, gt=0, description="hours that go to one split before the next split's turn")
     gap: float = Field(6.0, ge=0, description="hours left out where the split changes")
-    corner: tuple[int, int] | None = Field(None, description="row and column of the crop's south-western cell")
+    corner: tuple[int, int] | None = Field(None, description="row and column of the south-western cell")
 
     @field_validator("months", mode="before")
     @classmethod
@@ -66,7 +66,7 @@ def load(ask: Ask) -> Loaded:
     for i, month in enumerate(ask.options.months):
         hours, taken[month] = month_hours(ask, month, before=i)
         found += hours
-    record = stack_hours(found, crop=ask.size.crop, corner=ask.options.corner)
+    record = stack_hours(found, crop=ask.size.crop * ask.options.tiles, corner=ask.options.corner)
     attrs = {"months": ", ".join(ask.options.months), "address": ", ".join(f"{m}: {a}" for m, a in taken.items())}
     return Loaded(pick_hours(record, ask.options), attrs={**attrs, **record.attrs})
 
