@@ -1,4 +1,4 @@
-"""Scores of images: closed forms, sums that merge, and scikit-image where it is installed."""
+"""Scores of images: closed forms, sums that merge, and scikit-image."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from skimage import metrics
 
 from anchorbench.analysis.image_scores import IMAGE_NAMES, image_scores, local_mean, pooled_psnr, ssim
 from anchorbench.errors import AnchorbenchError
@@ -85,7 +86,6 @@ def test_the_pooled_ratio_is_that_of_the_mean_square_of_all():
 
 
 def test_scikit_image_finds_the_same():
-    metrics = pytest.importorskip("skimage.metrics")
     torch.manual_seed(3)
     truth = torch.rand(1, 1, 24, 31, dtype=torch.float64)
     prediction = truth + 0.2 * torch.rand_like(truth)
