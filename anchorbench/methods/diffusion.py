@@ -5,6 +5,8 @@
     loss    joint      ‖v̂ − v‖² + 1[step < mean_steps] ‖μ − Y‖², the gradient of both reaching μ
             two_stage  ‖μ − Y‖² alone at first; then μ is fixed and ‖v̂ − v‖² alone
 
+With `mean_finished` (published) μ is `finish`ed too, in training as well.
+
 `joint` is as published (Defez et al. 2026; Srivastava et al., NeurIPS 2024): after the warm-up nothing but v̂ holds μ to
 the mean.  `two_stage` makes it one (Mardani et al. 2025).  The published sampler is the ancestral one, N = 1000 steps.
 """
@@ -69,6 +71,12 @@ class DiffusionOptions(Frozen):
     )
     threshold: float = Field(
         default=0.0, ge=0, description="of f, in units of the largest coarse value", exclude_if=lambda t: t == 0
+    )
+    mean_finished: bool = Field(
+        default=False,
+        description="relu and mass are the mean's too, in training as in sampling, so that it learns to put back what "
+        "f takes away (published); false: of what is given out alone",
+        exclude_if=lambda on: not on,
     )
     scale: Literal["none", "published"] = Field(
         default="none",
@@ -148,11 +156,11 @@ class Diffusion(Method):
         if (finish := getattr(trained, "finish", None)) is not None and trained.training:
             finish.see(batch)
         if self.options.denoiser == "none":
-            return super().loss(trained, batch, step=step, rng=rng)
+            return mean_square(self._mean(trained, batch) - batch.targets, batch)
         network = cast(MeanAndDenoiser, trained)
         two_stage, warm = self.options.training == "two_stage", step < self.options.mean_steps
         with torch.set_grad_enabled(torch.is_grad_enabled() and (warm or not two_stage)):
-            mean = network(batch)
+            mean = self._mean(network, batch)
         of_mean = mean_square(mean - batch.targets, batch)
         if two_stage and warm:
             return of_mean
@@ -179,6 +187,12 @@ class Diffusion(Method):
         made = self._members(trained, batch, members=members, rng=rng)
         return made if finish is None else torch.stack([finish(member, batch) for member in made])
 
+    def _mean(self, trained: nn.Module, batch: Batch) -> Tensor:
+        """μ, with the mass of the coarse frame where the mean is held to it."""
+        mean: Tensor = trained(batch)
+        finish: Finish | None = getattr(trained, "finish", None)
+        return mean if finish is None or not self.options.mean_finished else finish(mean, batch)
+
     def _members(self, trained: nn.Module, batch: Batch, *, members: int, rng: torch.Generator | None) -> Tensor:
         if self.options.denoiser == "none":
             return super().predict(trained, batch, members=members, rng=rng)
@@ -190,7 +204,7 @@ class Diffusion(Method):
             seed = int(network.noise_seed)
             n = max(members, self.options.members)
             sources = [NoiseFields.fixed(batch, seed=seed, member=m, **self._noise()) for m in range(n)]
-        mean, given = network(batch), network.conditions(batch)
+        mean, given = self._mean(trained, batch), network.conditions(batch)
         return torch.stack([self._member(network, batch, mean, given, source) for source in sources])
 
     def _member(self, network: Denoising, batch: Batch, mean: Tensor, given: Tensor, draw: NoiseFields) -> Tensor:

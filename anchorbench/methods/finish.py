@@ -2,8 +2,8 @@
 
     ŷ ← max(ŷ, 0),   then the mass of the newest coarse frame (`fields.conserve`), in physical units
 
-Not in training: the networks learn what the data are, and their output is put right when somebody asks for it.  z, the
-argument of f, is in units of the largest coarse value that training saw, as published.
+Not in training, unless `mean_finished`: the networks learn what the data are, and their output is put right when
+somebody asks for it.  z, the argument of f, is in units of the largest coarse value that training saw, as published.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ AXES: tuple[Axis, ...] = get_args(Axis)
 SCORES = {"rmse": "RMSE of the\nmean (mm)", "skill": "skill over\nthe input as it is", "crps": "CRPS (mm)"}
 #: What is drawn of one group: no ablation, which stands in the table.
 MOST_RUNS = 3
-SHOWN = ("nearest", "bicubic", "climatology")
+CLIMATOLOGY = "climatology"
+SHOWN = ("nearest", "bicubic", CLIMATOLOGY)
 #: What the axis is called, and what a panel holds.
 WORDS = {
     "space": ("factor in space", "x{:g} in time"),
@@ -50,8 +51,9 @@ def factor_figures(document: Document, axis: Axis) -> dict[Any, Figure]:
     Raises RunError where no rain was refined, or all at one factor along the axis.
     """
     sets: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = defaultdict(list)
+    names = _names(document)
     for group, held in refined(document):
-        sets[held["events"]].append((group, held))
+        sets[held["events"]].append((group, _renamed(held, names.get(group.get("id"), {}))))
     made = {both[0][0].get("id"): _figure(both, axis) for both in sets.values() if _panels(both, axis)}
     if not made:
         raise RunError(
@@ -59,6 +61,23 @@ def factor_figures(document: Document, axis: Axis) -> dict[Any, Figure]:
             do="anchorbench train --dataset comephore --method diffusion --factor 10 --time-factor 3, then with others",
         )
     return made
+
+
+def _names(document: Document) -> dict[Any, dict[str, str]]:
+    """By group and its own label, which leaves out what is one and the same there: the name in all groups."""
+    curves = [curve for curve in document.get("curves") or () if curve.get("kind") == "method"]
+    several = len({curve["model"] for curve in curves}) > 1
+    names: dict[Any, dict[str, str]] = defaultdict(dict)
+    for curve in curves:
+        name = f"{curve['method']} · {curve['model']}" if several else str(curve["method"])
+        label = curve.get("study_label")
+        names[curve.get("group")][curve["label"]] = f"{name} ({label})" if label else name
+    return names
+
+
+def _renamed(held: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    rows = [row | {"label": names.get(row["label"], row["label"])} for row in held["rows"]]
+    return {**held, "rows": rows, "factors": {names.get(label, label): told for label, told in held["factors"].items()}}
 
 
 def _place(pair: Pair, axis: Axis) -> tuple[float, float]:
@@ -85,11 +104,14 @@ def _points(
     groups: list[tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> Iterator[tuple[str, Pair, Mapping[str, Any], bool]]:
     """(name of the line, pair of factors, scores, whether it was trained for them)."""
+    drawn = _drawn(groups)
     for _, held in groups:
+        if not any(row["trained"] and row["label"] in drawn for row in held["rows"]):
+            continue  # an ablation on windows of its own: its references would stand beside nothing
         for row in held["rows"]:
-            if row["label"] in _drawn(groups):
+            if row["label"] in drawn:
                 yield row["label"], _pair(held), row, True
-            for told in held["factors"].get(row["label"]) or () if row["label"] in _drawn(groups) else ():
+            for told in held["factors"].get(row["label"]) or () if row["label"] in drawn else ():
                 name = "{} of ({:g}, {:g})".format(row["label"], *held["pair"])
                 yield name, (float(told["pair"][0]), float(told["pair"][1])), told, False
 
@@ -109,8 +131,10 @@ def _figure(groups: list[tuple[Mapping[str, Any], Mapping[str, Any]]], axis: Axi
     style = _styles(lines)
     label, held = WORDS[axis]
     with look():
-        key = Key([(style[name].handle(), wrapped(name)) for name in lines], [NOTE])
-        title = f"{heading(groups[0][0])} · by {label}"
+        elsewhere = any(not own for *_, own in _points(groups))
+        key = Key([(style[name].handle(), wrapped(name)) for name in lines], [NOTE] if elsewhere else [])
+        # What sets one group apart from another, its rungs, is what the axis is here.
+        title = f"{heading({**groups[0][0], 'apart': None})} · by {label}"
         figure, axes = sheet(title, [0.95] * (len(SCORES) * len(panels)), key)
         ticks = sorted({_place(pair, axis)[0] for _, pair, _, _ in _points(groups)})
         for i, panel in enumerate(panels):
@@ -138,6 +162,8 @@ def _draw(
     trained = set()
     for name, pair, scores, own in _points(groups):
         x, where = _place(pair, axis)
+        if name == CLIMATOLOGY and score != "crps":
+            continue  # the mean of draws that know nothing of the input is no estimate of it
         if where == panel and (y := finite(scores.get(score))) is not None:
             by_line[name].append((x, y))
             trained |= {name} if own else set()

@@ -83,6 +83,46 @@ def test_every_member_has_the_mass_of_the_coarse_frame_and_of_none_nothing_falls
     assert dry or not torch.equal(made[0], made[1])
 
 
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_mean_held_to_the_mass_in_training_learns_through_the_root_and_its_gradient_is_finite(dry):
+    words = {"scale": "published", "relu": True, "conserve": "tile", "denoiser": "none"}
+    batch, _ = rain(2, dry=dry)
+    losses = {}
+    for finished in (False, True):
+        torch.manual_seed(0)
+        method = Diffusion(plan(10, 1), words | {"mean_finished": finished})
+        trained = method.wrap(build("unet", in_channels=1, out_channels=3, grid=FINE, options={"width": 4, "depth": 1}))
+        trained.finish.see(batch)
+        rng = torch.Generator().manual_seed(0)
+        losses[finished] = method.loss(trained.train(), batch, step=0, rng=rng)
+        losses[finished].backward()
+        assert all(torch.isfinite(p.grad).all() for p in trained.parameters())
+        given_out = method.predict(trained.eval(), batch, members=1, rng=None)[0]
+        own = trained(batch)
+        torch.testing.assert_close(given_out, trained.finish(own, batch))
+        wanted = given_out if finished else own
+        torch.testing.assert_close(method.loss(trained, batch, step=0, rng=rng), wanted.square().mean())
+    assert dry or not torch.allclose(losses[False], losses[True])
+
+
+def test_the_denoiser_sees_the_mean_that_it_is_added_to():
+    words = {"scale": "published", "relu": True, "conserve": "tile", "mean_finished": True, "sampling_steps": 2}
+    method = Diffusion(plan(10, 3), words | {"noise_steps": 10})
+    trained = method.wrap(
+        build("unet", in_channels=1 + method.extra_channels(), out_channels=3, grid=FINE,
+              options={"width": 4, "depth": 1})
+    ).eval()  # fmt: skip
+    batch, units = rain(2)
+    trained.finish.see(batch)
+    seen = []
+    denoise = trained.denoise
+    trained.denoise = lambda given, mean, *rest: (seen.append(mean), denoise(given, mean, *rest))[1]
+    with torch.no_grad():
+        method.predict(trained, batch, members=1, rng=None)
+    mass = units.undo(seen[0]).double().sum((1, 2, 3))
+    torch.testing.assert_close(mass, 300 * batch.in_units.undo(batch.inputs).double().sum((1, 2, 3)), rtol=1e-5, atol=0)
+
+
 def test_without_its_denoiser_it_is_the_mean_one_member_and_no_channels_more():
     method = Diffusion(plan(10, 3), {"denoiser": "none", "members": 5})
     assert method.extra_channels() == 0
