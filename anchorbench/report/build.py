@@ -16,9 +16,9 @@ from anchorbench.report.leaderboard import Board, boards, write_boards
 from anchorbench.report.merge import merged
 from anchorbench.report.page import write_page, write_results
 from anchorbench.report.plots import FORMATS, PAPERS, PLOTS, draw_all, plot
-from anchorbench.report.precipitation import write_tables
 from anchorbench.report.precipitation_axis import along_axis, axis_of
 from anchorbench.report.precipitation_event import write_events
+from anchorbench.report.precipitation_tables import write_tables
 from anchorbench.report.style import on_paper
 from anchorbench.report.tables import terminal
 from anchorbench.runs.run_card import read_card, run_card, write_card
