@@ -99,6 +99,9 @@ REFERENCES = {
     "coarse_then_upsample": Style("0.55", None, (0, (1, 1.2)), 0.9),
     "interpolate": Style("0.45", None, (0, (5, 1.5, 1, 1.5)), 1.0),
     "oracle_lowpass": Style("0.6", "+", (0, (2, 2)), 0.9),
+    "bilinear": Style("0.7", "1", (0, (1, 3)), 0.9),
+    "bicubic": Style("0.6", "|", (0, (3, 3)), 0.9),
+    "fourier": Style("0.35", "2", (0, (6, 3)), 0.9),
     "solver": Style("0.25", "x", (0, (3, 1, 1, 1)), 1.1),
     "native": Style("black", "*", "none", joined=False),  # one model a rung: no line joins them
 }

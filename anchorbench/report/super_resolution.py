@@ -39,6 +39,8 @@ MEANS = {
     "ssim": ("image_ssim", "image_windows"),
 }
 SCORES = (*MEANS, "consistency", "spectral_divergence")
+#: The channel that is scored; evaluation puts it first.
+HEADLINE = 0
 #: A ring with less than this of the truth's strongest holds rounding, not waves.
 EMPTY_RING = 1e-10
 COLUMNS = {
@@ -130,13 +132,14 @@ def per_rung_columns(curve: Curve, curves: Sequence[Curve], groups: Mapping[Any,
 
 
 def _ratio(family: Family, rung: int, above: str, below: str) -> float | None:
+    """Of the headline variable, as the errors beside it."""
     total = [0.0, 0.0]
     for run in family.runs:
         if above not in run.data or rung not in run.data["rung"].values:
             continue
         at = run.data.sel(rung=rung)
         for i, name in enumerate((above, below)):
-            total[i] += float(np.nansum(at[name].values))
+            total[i] += float(np.nansum(at[name].isel(channel=HEADLINE).values))
     return total[0] / total[1] if total[1] > 0 else None
 
 

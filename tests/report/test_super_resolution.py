@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import xarray as xr
 
 from anchorbench.report.factor_figure import error_vs_factor, liveliest
 from anchorbench.report.figures import error_vs_res
-from anchorbench.report.super_resolution import factor_tables, factor_text, over_interpolation, spectral_divergence
+from anchorbench.report.super_resolution import (
+    factor_scores,
+    factor_tables,
+    factor_text,
+    over_interpolation,
+    spectral_divergence,
+)
 
 GROUP = {"id": "g", "task": "super_resolve", "input_rung": 8, "train_rung": 32, "rungs": [16, 32, 64]}
 
@@ -35,6 +44,21 @@ def test_ten_times_the_power_in_every_ring_is_ten_decibels():
 def test_the_mean_and_rings_that_the_truth_lacks_do_not_count():
     assert spectral_divergence(np.array([99.0, 1.0, 7.0, np.nan]), np.array([1.0, 1.0, 0.0, np.nan])) == 0.0
     assert spectral_divergence(np.zeros(3), np.zeros(3)) is None
+
+
+def test_scores_of_images_are_of_the_variable_whose_error_stands_beside_them():
+    one = {"image_psnr": [60.0, 10.0], "image_samples": [2.0, 2.0], "image_rfne": [1.0, 9.0], "image_max": [4.0, 9.0],
+           "image_ssim": [3.0, 0.0], "image_windows": [4.0, 4.0], "given_misfit": [8.0, 0.0], "given_weight": [2.0, 2.0]}  # fmt: skip
+    data = xr.Dataset({name: (("rung", "cluster", "channel"), [[values]]) for name, values in one.items()})
+    data = data.assign(
+        spectrum_prediction=(("rung", "k"), np.ones((1, 3))),
+        spectrum_truth=(("rung", "k"), np.ones((1, 3))),
+        rung=[16],
+    )
+    found = factor_scores(SimpleNamespace(runs=[SimpleNamespace(data=data)]), [16])
+    assert found["psnr"] == [30.0]
+    assert (found["rfne"], found["largest_error"], found["ssim"]) == ([0.5], [2.0], [0.75])
+    assert found["consistency"] == [2.0]
 
 
 def test_an_error_over_interpolations_is_the_ratio_on_the_same_rung():
