@@ -48,7 +48,8 @@ def test_the_mean_and_rings_that_the_truth_lacks_do_not_count():
 
 def test_scores_of_images_are_of_the_variable_whose_error_stands_beside_them():
     one = {"image_psnr": [60.0, 10.0], "image_samples": [2.0, 2.0], "image_rfne": [1.0, 9.0], "image_max": [4.0, 9.0],
-           "image_ssim": [3.0, 0.0], "image_windows": [4.0, 4.0], "given_misfit": [8.0, 0.0], "given_weight": [2.0, 2.0]}  # fmt: skip
+           "image_ssim": [3.0, 0.0], "image_windows": [4.0, 4.0], "given_misfit": [8.0, 0.0],
+           "given_weight": [2.0, 2.0]}  # fmt: skip
     data = xr.Dataset({name: (("rung", "cluster", "channel"), [[values]]) for name, values in one.items()})
     data = data.assign(
         spectrum_prediction=(("rung", "k"), np.ones((1, 3))),
