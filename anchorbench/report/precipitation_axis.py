@@ -7,6 +7,7 @@ values to one coarse value.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
@@ -136,7 +137,7 @@ def _figure(groups: list[tuple[Mapping[str, Any], Mapping[str, Any]]], axis: Axi
         # What sets one group apart from another, its rungs, is what the axis is here.
         title = f"{heading({**groups[0][0], 'apart': None})} · by {label}"
         figure, axes = sheet(title, [0.95] * (len(SCORES) * len(panels)), key)
-        ticks = sorted({_place(pair, axis)[0] for _, pair, _, _ in _points(groups)})
+        ticks = _ticks({(not own, _place(pair, axis)[0]) for _, pair, _, own in _points(groups)})
         for i, panel in enumerate(panels):
             for ax, (score, words) in zip(axes[i * len(SCORES) :], SCORES.items(), strict=False):
                 _draw(ax, groups, axis, panel, score, style)
@@ -148,6 +149,16 @@ def _figure(groups: list[tuple[Mapping[str, Any], Mapping[str, Any]]], axis: Axi
         last.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         last.set_xlabel(label, labelpad=2)
     return figure
+
+
+def _ticks(places: set[tuple[bool, float]]) -> list[float]:
+    """Where a factor is named: what was trained first, then what leaves room beside it."""
+    xs = [x for _, x in places]
+    room, kept = 0.07 * math.log(max(xs) / min(xs)), list[float]()
+    for _, x in sorted(places):
+        if all(abs(math.log(x / other)) > room for other in kept):
+            kept.append(x)
+    return sorted(kept)
 
 
 def _draw(
